@@ -1,0 +1,36 @@
+"""bncore: fast, exact batch normalization for CPUs.
+
+Names are imported when first used (PEP 562), so that ``import bncore`` costs little more than NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# public name -> module that defines it; "" means the name is itself a submodule
+_HOME = {
+    "functional": "",
+    "nets": "",
+    "folding": "",
+    "training": "",
+    "data": "bncore.training",
+    "use_backend": "bncore.backend",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'bncore' has no attribute {name!r}")
+    value = importlib.import_module(f"bncore.{name}") if not home else getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

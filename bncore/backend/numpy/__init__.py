@@ -1,0 +1,1 @@
+"""The NumPy twin of the compiled core: the same functions and signatures, written as the formulas read."""
