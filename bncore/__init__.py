@@ -18,6 +18,7 @@ _HOME = {
     "training": "",
     "data": "bncore.training",
     "use_backend": "bncore.backend",
+    "FileFormatError": "bncore.support.errors",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
