@@ -1,0 +1,132 @@
+"""Judges scalar arguments: each check returns the plain Python value or says what was expected and what came.
+
+TypeError for a wrong type, ValueError for a wrong value. Not for arrays: those are judged in `functional`.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = [
+    "boolean",
+    "finite",
+    "int_tuple",
+    "integer",
+    "non_negative",
+    "non_negative_int",
+    "one_of",
+    "positive",
+    "positive_int",
+    "probability",
+]
+
+
+def integer(value: Any, name: str) -> int:
+    """An integer of any kind (NumPy's too), as int. A bool or a float is a TypeError."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {_shown(value)}") from None
+
+
+def positive_int(value: Any, name: str) -> int:
+    """An integer >= 1."""
+    number = integer(value, name)
+    if number < 1:
+        raise ValueError(f"{name}: expected an integer >= 1, got {number}")
+    return number
+
+
+def non_negative_int(value: Any, name: str) -> int:
+    """An integer >= 0."""
+    number = integer(value, name)
+    if number < 0:
+        raise ValueError(f"{name}: expected an integer >= 0, got {number}")
+    return number
+
+
+def finite(value: Any, name: str) -> float:
+    """A real number that is neither infinite nor NaN, as float."""
+    number = _real(value, name)
+    if not math.isfinite(number):
+        raise ValueError(f"{name}: expected a finite number, got {number}")
+    return number
+
+
+def non_negative(value: Any, name: str) -> float:
+    """A finite number >= 0."""
+    number = _real(value, name)
+    if not (math.isfinite(number) and number >= 0.0):
+        raise ValueError(f"{name}: expected a finite number >= 0, got {number}")
+    return number
+
+
+def positive(value: Any, name: str) -> float:
+    """A finite number > 0."""
+    number = _real(value, name)
+    if not (math.isfinite(number) and number > 0.0):
+        raise ValueError(f"{name}: expected a finite number > 0, got {number}")
+    return number
+
+
+def probability(value: Any, name: str, *, below_one: bool = False) -> float:
+    """A number in [0, 1]; with ``below_one`` in [0, 1)."""
+    number = _real(value, name)
+    if not 0.0 <= number <= 1.0 or (below_one and number == 1.0):
+        bounds = "0 <= p < 1" if below_one else "0 <= p <= 1"
+        raise ValueError(f"{name}: expected a probability, {bounds}, got {number}")
+    return number
+
+
+def boolean(value: Any, name: str) -> bool:
+    """True or False and nothing that merely counts as one; NumPy's bool is taken."""
+    if isinstance(value, bool):
+        return value
+    if type(value).__name__ in ("bool", "bool_") and type(value).__module__ == "numpy":
+        return bool(value)
+    raise TypeError(f"{name}: expected True or False, got {_shown(value)}")
+
+
+def one_of(value: Any, name: str, allowed: Iterable[Any]) -> Any:
+    """One of a few values (equal and of the same type, so that ``True`` is not ``1``)."""
+    choices = tuple(allowed)
+    for choice in choices:
+        if type(value) is type(choice) and value == choice:
+            return choice
+    listed = ", ".join(repr(choice) for choice in choices)
+    kinds = tuple({type(choice) for choice in choices})
+    wrong: type[Exception] = ValueError if isinstance(value, kinds) else TypeError
+    raise wrong(f"{name}: expected one of {listed}, got {_shown(value)}")
+
+
+def int_tuple(value: Any, name: str, length: int, *, minimum: int = 0) -> tuple[int, ...]:
+    """An integer repeated ``length`` times, or a sequence of exactly ``length`` integers, each >= ``minimum``."""
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        numbers_ = tuple(integer(item, name) for item in value)
+        if len(numbers_) != length:
+            raise ValueError(f"{name}: expected one integer or {length} of them, got {numbers_}")
+    else:
+        numbers_ = (integer(value, name),) * length
+    if any(number < minimum for number in numbers_):
+        raise ValueError(f"{name}: expected integers >= {minimum}, got {value!r}")
+    return numbers_
+
+
+def _real(value: Any, name: str) -> float:
+    # NumPy's scalars register as numbers.Real, its 0-d arrays do not: an array for a scalar is a mistake
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected a number, got {_shown(value)}")
+    return float(value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    if len(text) > 60:
+        text = text[:57] + "..."
+    return f"{text} ({type(value).__name__})"
