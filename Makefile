@@ -1,0 +1,46 @@
+# One command each to build, test, benchmark, lint and debug. `make help` lists them.
+PYTHON ?= python
+PYTEST_ARGS ?= -q
+SANITIZERS = $(shell $(or $(CC),gcc) -print-file-name=libasan.so) \
+             $(shell $(or $(CC),gcc) -print-file-name=libubsan.so)
+C_FILES = $(shell find src_c -name '*.[ch]')
+CYTHON_FILES = $(wildcard bncore/*.pyx bncore/*.pxi bncore/*.pxd)
+
+.PHONY: help build test bench lint format debug clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+build:  ## editable install with the compiled core (a failed compile is fatal) and what the tests need
+	BNCORE_REQUIRE_EXT=1 $(PYTHON) -m pip install -e ".[test]"
+
+test:  ## run the suite (PYTEST_ARGS="-q -x tests/norm" to narrow it)
+	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+bench:  ## time the norms against PyTorch and NumPy, then renew the README's table
+	$(PYTHON) benchmarks/bench_norm.py --json benchmarks/results/norm.json
+	$(PYTHON) benchmarks/table.py
+
+lint:  ## what CI checks; tools: python -m pip install -r .ci/lint.txt
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy bncore
+	cython-lint $(CYTHON_FILES)
+	clang-format --dry-run -Werror $(C_FILES)
+
+format:  ## apply the formatters
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+	clang-format -i $(C_FILES)
+
+debug:  ## rebuild in place with -O0 -g, sanitizers and bounds checks, then run the suite under them
+	BNCORE_DEBUG=1 BNCORE_REQUIRE_EXT=1 $(PYTHON) setup.py build_ext --inplace --force
+	LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
+	    $(PYTHON) -m pytest $(PYTEST_ARGS) -p no:cacheprovider
+	@echo "the debug build is still in place; 'make build' brings the fast one back"
+
+clean:  ## remove what builds and tests leave behind
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f bncore/_native.c bncore/_build_info.json bncore/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
