@@ -1,0 +1,200 @@
+"""Batch normalization as the formulas read: float64 inside, one rounding at the end.
+
+The twin of ``_native_norm.pxi``. Arrays are seen as (n, c, s) around the channel axis. Input is taken to be valid:
+``functional.norm`` judges it. This file explains batch norm; it does not try to be fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(slots=True)
+class NormSaved:
+    """What backward needs: references to the arguments and the statistics used, nothing recomputable.
+
+    ``y`` is kept only for add + ReLU, whose sign cannot be recovered from x alone.
+    """
+
+    x: Array
+    weight: Array | None
+    bias: Array | None
+    mean: Array
+    inv_std: Array
+    axis: int
+    relu: bool
+    training: bool
+    has_residual: bool = False
+    y: Array | None = field(default=None)
+
+
+def _channels(x: Array, axis: int) -> Array:
+    """x as (n, c, s), without a copy for contiguous x."""
+    axis %= x.ndim
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    return x.reshape(int(np.prod(before)), x.shape[axis], int(np.prod(after)))
+
+
+def _column(v: Array | None, default: float) -> Array | float:
+    """A per-channel vector shaped to broadcast against (n, c, s)."""
+    return default if v is None else v.astype(np.float64)[:, None]
+
+
+def inverse_std(var: Array, eps: float) -> Array:
+    """1 / sqrt(var + eps); 0 where that is infinite, so that a constant channel with eps = 0 gives beta."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(var + eps == 0, 0.0, 1 / np.sqrt(var + eps))
+
+
+def _moments(x3: Array) -> tuple[Array, Array]:
+    """Mean and sum of squared deviations per channel, two passes.
+
+    The first value of each channel is subtracted first: a constant channel then has exactly its value as mean.
+    """
+    m = x3.shape[0] * x3.shape[2]
+    first = x3[0, :, 0].astype(np.float64)
+    mean = first + (x3 - first[:, None]).sum(axis=(0, 2)) / m
+    return mean, np.square(x3 - mean[:, None]).sum(axis=(0, 2))
+
+
+def statistics(x: Array, axis: int) -> tuple[int, Array, Array]:
+    """Count, mean (c,) and M2 = sum of squared deviations (c,), in float64."""
+    x3 = _channels(x, axis)
+    m = x3.shape[0] * x3.shape[2]
+    if m == 0:
+        return 0, np.zeros(x3.shape[1]), np.zeros(x3.shape[1])
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean, m2 = _moments(x3)
+    return m, mean, m2
+
+
+def normalize(
+    x: Array,
+    mean: Array,
+    inv_std: Array,
+    weight: Array | None,
+    bias: Array | None,
+    residual: Array | None,
+    relu: bool,
+    axis: int,
+    training: bool,
+    out: Array | None,
+) -> tuple[Array, NormSaved]:
+    """y = act(gamma (x - mean) inv_std + beta [+ residual]) with the statistics given."""
+    y = np.empty_like(x) if out is None else out
+    with np.errstate(invalid="ignore", over="ignore"):
+        pre = (_channels(x, axis) - mean[:, None]) * inv_std[:, None] * _column(weight, 1.0) + _column(bias, 0.0)
+        if residual is not None:
+            pre = pre + _channels(residual, axis)
+        _channels(y, axis)[...] = np.where(pre < 0, 0.0, pre) if relu else pre
+    keep_y = y if relu and residual is not None else None
+    return y, NormSaved(x, weight, bias, mean, inv_std, axis, relu, training, residual is not None, keep_y)
+
+
+def batch_norm_train(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    residual: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    momentum: float,
+    eps: float,
+    unbiased: bool,
+    relu: bool,
+    axis: int,
+    out: Array | None,
+) -> tuple[Array, NormSaved]:
+    """Normalizes by the statistics of x itself and moves the running statistics towards them."""
+    m, mean, m2 = statistics(x, axis)
+    var = m2 / max(m, 1)
+    if m > 0 and running_mean is not None:
+        running_mean[...] = (1 - momentum) * running_mean.astype(np.float64) + momentum * mean
+    if m > 0 and running_var is not None:
+        batch_var = m2 / (m - 1) if unbiased and m > 1 else var
+        running_var[...] = (1 - momentum) * running_var.astype(np.float64) + momentum * batch_var
+    return normalize(x, mean, inverse_std(var, eps), weight, bias, residual, relu, axis, True, out)
+
+
+def batch_norm_eval(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    residual: Array | None,
+    running_mean: Array,
+    running_var: Array,
+    eps: float,
+    relu: bool,
+    axis: int,
+    out: Array | None,
+) -> tuple[Array, NormSaved]:
+    """Normalizes by the running statistics, which are constants for the gradient."""
+    mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
+    return normalize(x, mean, inverse_std(var, eps), weight, bias, residual, relu, axis, False, out)
+
+
+def _through_relu(dy: Array, saved: NormSaved) -> Array:
+    """dy as (n, c, s), zero where the ReLU was closed (output 0; a NaN lets the gradient pass)."""
+    dy3 = _channels(dy, saved.axis)
+    if not saved.relu:
+        return dy3
+    if saved.y is not None:
+        return np.where(_channels(saved.y, saved.axis) <= 0, 0.0, dy3)
+    x_hat = _x_hat(saved)
+    pre = (x_hat * _column(saved.weight, 1.0) + _column(saved.bias, 0.0)).astype(dy.dtype)
+    return np.where(pre <= 0, 0.0, dy3)
+
+
+def _x_hat(saved: NormSaved) -> Array:
+    return (_channels(saved.x, saved.axis) - saved.mean[:, None]) * saved.inv_std[:, None]
+
+
+def gradient_sums(dy: Array, saved: NormSaved) -> tuple[int, Array, Array]:
+    """m, sum of dy and sum of dy x_hat per channel: the gradients of bias and weight, in float64."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        g = _through_relu(dy, saved)
+        m = g.shape[0] * g.shape[2]
+        return m, g.sum(axis=(0, 2), dtype=np.float64), (g * _x_hat(saved)).sum(axis=(0, 2), dtype=np.float64)
+
+
+def input_gradient(
+    dy: Array, saved: NormSaved, count: float, sum_dy: Array, sum_dy_x_hat: Array, out: Array | None
+) -> tuple[Array, Array | None]:
+    """dx, and the gradient of the residual where there was one.
+
+    Training: dx = gamma inv_std (dy - sum_dy / m - x_hat sum_dy_x_hat / m). Evaluation: dx = gamma inv_std dy.
+    """
+    dx = np.empty_like(saved.x) if out is None else out
+    with np.errstate(invalid="ignore", over="ignore"):
+        g = _through_relu(dy, saved)
+        centred = g
+        if saved.training and count > 0:
+            centred = g - sum_dy[:, None] / count - _x_hat(saved) * (sum_dy_x_hat[:, None] / count)
+        _channels(dx, saved.axis)[...] = centred * (_column(saved.weight, 1.0) * saved.inv_std[:, None])
+    dresidual = g.astype(dy.dtype).reshape(dy.shape) if saved.has_residual else None
+    return dx, dresidual
+
+
+def batch_norm_backward(
+    dy: Array, saved: NormSaved, dweight: Array | None, dbias: Array | None, out: Array | None
+) -> tuple[Array | None, ...]:
+    """(dx, dweight, dbias), and dresidual where there was a residual; None for an absent parameter."""
+    count, sum_dy, sum_dy_x_hat = gradient_sums(dy, saved)
+    dx, dresidual = input_gradient(dy, saved, count, sum_dy, sum_dy_x_hat, out)
+    dweight = _store(sum_dy_x_hat, saved.weight, dweight)
+    dbias = _store(sum_dy, saved.bias, dbias)
+    return (dx, dweight, dbias, dresidual) if saved.has_residual else (dx, dweight, dbias)
+
+
+def _store(value: Array, parameter: Array | None, target: Array | None) -> Array | None:
+    if parameter is None:
+        return None
+    if target is None:
+        return value.astype(parameter.dtype)
+    target[...] = value
+    return target

@@ -1,0 +1,113 @@
+"""Exact statistics of a channel that can be measured in pieces, and the gradient sums that go with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ._check import normalize_axis, real_array
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Count, mean and biased variance per channel, in float64.
+
+    Attributes
+    ----------
+    count : float
+        Number of values reduced for one channel (a weight, so not necessarily whole).
+    mean, var : ndarray, shape (c,), float64
+        ``mean = sum(x) / count``, ``var = sum((x - mean)**2) / count``.
+    """
+
+    count: float
+    mean: Array
+    var: Array
+
+    @property
+    def m2(self) -> Array:
+        """Sum of squared deviations from the mean, shape (c,)."""
+        return self.var * self.count
+
+    @property
+    def unbiased_var(self) -> Array:
+        """``var * count / (count - 1)``; the biased one where count <= 1."""
+        return self.var * (self.count / (self.count - 1)) if self.count > 1 else self.var
+
+    def merge(self, other: Statistics) -> Statistics:
+        """Statistics of both sets of values together, exact for any split and unequal sizes.
+
+        With ``d = mean2 - mean1``: ``mean = mean1 + d n2 / n``, ``M2 = M21 + M22 + d**2 n1 n2 / n``
+        (Chan, Golub & LeVeque 1979).
+
+        Raises
+        ------
+        ValueError
+            If the numbers of channels differ.
+        """
+        if self.mean.shape != other.mean.shape:
+            raise ValueError(
+                f"other must have {self.mean.shape[0]} channels, got {other.mean.shape[0]} channels"
+            )
+        if other.count == 0:
+            return self
+        if self.count == 0:
+            return other
+        n = self.count + other.count
+        d = other.mean - self.mean
+        mean = self.mean + d * (other.count / n)
+        m2 = self.m2 + other.m2 + d * d * (self.count * other.count / n)
+        return Statistics(n, mean, m2 / n)
+
+
+@dataclass(frozen=True)
+class GradientSums:
+    """Sums over a (micro-)batch that the input gradient needs: gradients of bias and weight, in float64.
+
+    Attributes
+    ----------
+    count : float
+        Number of values reduced for one channel.
+    dy, dy_x_hat : ndarray, shape (c,), float64
+        ``sum(dy)`` (the gradient of beta) and ``sum(dy * x_hat)`` (the gradient of gamma).
+    """
+
+    count: float
+    dy: Array
+    dy_x_hat: Array
+
+    def merge(self, other: GradientSums) -> GradientSums:
+        """Sums over both pieces."""
+        return GradientSums(self.count + other.count, self.dy + other.dy, self.dy_x_hat + other.dy_x_hat)
+
+
+def statistics(x: Array, *, axis: int = 1) -> Statistics:
+    """Mean and variance of every channel of x, in float64 whatever the type of x.
+
+    Parameters
+    ----------
+    x : ndarray, rank >= 2, float32 or float64
+    axis : int
+        The channel axis.
+
+    Returns
+    -------
+    Statistics
+        Mergeable: ``statistics(a).merge(statistics(b))`` equals the statistics of both together.
+
+    Notes
+    -----
+    Two passes over blocks that stay in cache, merged in float64 (Chan, Golub & LeVeque 1979); never
+    ``E[x**2] - E[x]**2``. No values give count 0, mean 0 and variance 0.
+    """
+    x = real_array(x, "x")
+    if x.ndim < 2:
+        raise ValueError(f"x must have rank >= 2, got shape {x.shape}")
+    axis = normalize_axis(axis, x.ndim)
+    count, mean, m2 = backend.active.statistics(x, axis)
+    return Statistics(count, mean, m2 / max(count, 1))

@@ -1,0 +1,286 @@
+"""Batch normalization on users' arrays: one fused pair, and the halves it is made of.
+
+The fast path looks at Python scalars only; the native entry judges arrays in C, and what it refuses comes to
+``_judge``, which converts or explains. Layouts: the channel axis may be any axis, 1 and -1 being the usual ones.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ._check import choice, like, normalize_axis, optional_like, output, real_array
+from .moments import GradientSums, Statistics
+
+Array = np.ndarray[Any, Any]
+
+TOO_FEW = (
+    "training needs more than one value per channel, got input of shape {shape} with axis={axis}: use a larger batch, "
+    "drop or merge the last batch, freeze the statistics (frozen=True or training=False), or use batch "
+    "renormalization or layer norm"
+)
+
+
+def batch_norm(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    *,
+    training: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    axis: int = 1,
+    activation: str | None = None,
+    residual: Array | None = None,
+    unbiased: bool = True,
+    out: Array | None = None,
+) -> tuple[Array, Any]:
+    """Batch normalization, optionally followed by + residual and ReLU in the same pass.
+
+    ``y = act(gamma (x - mean) / sqrt(var + eps) + beta [+ residual])``; in training mean and (biased) variance are
+    those of x, per channel, and the running statistics move towards them:
+    ``running = (1 - momentum) running + momentum batch``. In evaluation they are the running statistics.
+
+    Parameters
+    ----------
+    x : ndarray, rank >= 2, float32 or float64
+        Never written to. An array that is not C-contiguous is copied once.
+    weight, bias : ndarray, shape (c,), or None
+        gamma and beta; None counts as 1 and 0.
+    running_mean, running_var : ndarray, shape (c,), or None
+        Updated in place in training (either may be absent there); both are needed in evaluation.
+    training : bool
+        False: normalize by the running statistics, which are constants for the gradient (also "frozen").
+    momentum : float
+        Weight of the **new** value, in [0, 1].
+    eps : float
+        Finite and >= 0. With 0 a channel of zero variance gives beta.
+    axis : int
+        The channel axis: 1 is channels-first, -1 channels-last.
+    activation : None or "relu"
+    residual : ndarray, shape of x, or None
+        Added before the activation.
+    unbiased : bool
+        Whether the running variance takes ``var m / (m - 1)`` (True) or the biased variance.
+    out : ndarray, shape and dtype of x, or None
+        Where y is written. Must not overlap an input.
+
+    Returns
+    -------
+    y : ndarray, shape of x
+    saved : object
+        For `batch_norm_backward`; holds references to x, weight and bias (and to y for add + ReLU) and the
+        statistics used, as ``saved.mean`` and ``saved.inv_std`` (float64).
+
+    Raises
+    ------
+    TypeError
+        For anything but arrays of one floating type, float32 or float64.
+    ValueError
+        For a wrong shape or value; in training with one value per channel.
+
+    Notes
+    -----
+    Ioffe & Szegedy 2015, arXiv 1502.03167, Algorithm 1. A constant channel gives beta exactly. An input without
+    values gives an empty output and changes nothing.
+    """
+    impl = backend.active
+    if impl.JUDGES_ARRAYS and (activation is None or activation == "relu"):
+        relu = activation is not None
+        try:
+            if training:
+                return impl.batch_norm_train(
+                    x, weight, bias, residual, running_mean, running_var, momentum, eps, unbiased, relu, axis, out
+                )
+            return impl.batch_norm_eval(x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out)
+        except (backend.Refused, TypeError):
+            pass  # explained, or converted, below
+    x, weight, bias, residual, axis, relu = _judge(x, weight, bias, residual, eps, axis, activation, out)
+    _judge_running(running_mean, running_var, x, axis, training, momentum)
+    if training:
+        _judge_count(x, axis)
+        return impl.batch_norm_train(
+            x, weight, bias, residual, running_mean, running_var, momentum, eps, unbiased, relu, axis, out
+        )
+    return impl.batch_norm_eval(x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out)
+
+
+def batch_norm_backward(
+    dy: Array,
+    saved: Any,
+    *,
+    dweight: Array | None = None,
+    dbias: Array | None = None,
+    out: Array | None = None,
+) -> tuple[Array | None, ...]:
+    """Gradients of `batch_norm` or `normalize`.
+
+    Training: ``dx = gamma inv_std / m (m dy - dbeta - x_hat dgamma)``; evaluation: ``dx = gamma inv_std dy``;
+    ``dgamma = sum(dy x_hat)``, ``dbeta = sum(dy)``, where dy has passed the ReLU, if any.
+
+    Parameters
+    ----------
+    dy : ndarray, shape and dtype of x
+    saved : object
+        From the forward call.
+    dweight, dbias : ndarray, shape (c,), or None
+        Where the gradients of weight and bias are written; new arrays by default.
+    out : ndarray, shape of x, or None
+        Where dx is written. Must not overlap dy or the forward's arrays.
+
+    Returns
+    -------
+    dx, dweight, dbias : ndarray
+        None for an absent parameter. With a residual a fourth value, dresidual.
+
+    Notes
+    -----
+    Ioffe & Szegedy 2015, arXiv 1502.03167, section 3.
+    """
+    impl = _implementation_of(saved)
+    if impl.JUDGES_ARRAYS:
+        try:
+            return impl.batch_norm_backward(dy, saved, dweight, dbias, out)
+        except (backend.Refused, TypeError):
+            pass  # explained, or converted, below
+    dy = _judge_dy(dy, saved, out)
+    c = (saved.mean.shape[0],)
+    for name, target, parameter in (("dweight", dweight, saved.weight), ("dbias", dbias, saved.bias)):
+        if parameter is not None:
+            output(target, c, saved.x.dtype, name, (dy, parameter))
+    return impl.batch_norm_backward(dy, saved, dweight, dbias, out)
+
+
+def normalize(
+    x: Array,
+    stats: Statistics,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    eps: float = 1e-5,
+    axis: int = 1,
+    activation: str | None = None,
+    residual: Array | None = None,
+    training: bool = True,
+    out: Array | None = None,
+) -> tuple[Array, Any]:
+    """The second half of batch norm: normalize x by statistics measured elsewhere.
+
+    ``y = act(gamma (x - stats.mean) / sqrt(stats.var + eps) + beta [+ residual])``
+
+    With ``stats = statistics(a).merge(statistics(b))`` the pieces a and b come out as they would from one batch.
+
+    Parameters
+    ----------
+    stats : Statistics
+        Mean and biased variance of c channels.
+    training : bool
+        Whether the statistics depend on x, as far as the gradient is concerned: True for (parts of) a batch,
+        False for constants.
+
+    See Also
+    --------
+    batch_norm : the other parameters, returns and errors.
+    """
+    x, weight, bias, residual, axis, relu = _judge(x, weight, bias, residual, eps, axis, activation, out)
+    if not isinstance(stats, Statistics):
+        raise TypeError(f"stats must be Statistics (from functional.statistics), got {type(stats).__name__}")
+    if stats.mean.shape != (x.shape[axis],):
+        raise ValueError(f"stats must have {x.shape[axis]} channels, got {stats.mean.shape[0]}")
+    inv_std = backend.numpy.inverse_std(stats.var, eps)
+    return backend.active.normalize(x, stats.mean, inv_std, weight, bias, residual, relu, axis, training, out)
+
+
+def gradient_sums(dy: Array, saved: Any) -> GradientSums:
+    """The first half of the backward pass: ``sum(dy)`` and ``sum(dy x_hat)`` per channel, in float64.
+
+    Sums of the pieces of a batch merge; `input_gradient` takes the merged ones.
+    """
+    dy = _judge_dy(dy, saved, None)
+    return GradientSums(*_implementation_of(saved).gradient_sums(dy, saved))
+
+
+def input_gradient(
+    dy: Array, saved: Any, sums: GradientSums, *, out: Array | None = None
+) -> Array | tuple[Array, Array]:
+    """The second half of the backward pass: dx from dy and the (merged) gradient sums.
+
+    Returns
+    -------
+    dx : ndarray, shape of x
+        With a residual in the forward call: the tuple (dx, dresidual).
+    """
+    dy = _judge_dy(dy, saved, out)
+    if not isinstance(sums, GradientSums):
+        raise TypeError(f"sums must be GradientSums (from functional.gradient_sums), got {type(sums).__name__}")
+    if sums.dy.shape != saved.mean.shape:
+        raise ValueError(f"sums must have {saved.mean.shape[0]} channels, got {sums.dy.shape[0]}")
+    impl = _implementation_of(saved)
+    dx, dresidual = impl.input_gradient(dy, saved, sums.count, sums.dy, sums.dy_x_hat, out)
+    return dx if dresidual is None else (dx, dresidual)
+
+
+def _implementation_of(saved: Any) -> Any:
+    """The backend in force, or the NumPy twin (which only reads attributes) for the state of another backend."""
+    impl = backend.active
+    return impl if type(saved) is impl.NormSaved else backend.numpy
+
+
+def _judge(
+    x: Any, weight: Any, bias: Any, residual: Any, eps: Any, axis: Any, activation: Any, out: Any
+) -> tuple[Array, Array | None, Array | None, Array | None, int, bool]:
+    """Canonical arguments, or the error that names the one at fault."""
+    choice(activation, "activation", (None, "relu"))
+    _judge_number("eps", eps, 0.0, math.inf)
+    x = real_array(x, "x")
+    if x.ndim < 2:
+        raise ValueError(f"x must have rank >= 2, got shape {x.shape}")
+    axis = normalize_axis(axis, x.ndim)
+    c = (x.shape[axis],)
+    weight = optional_like(x, weight, "weight", c)
+    bias = optional_like(x, bias, "bias", c)
+    residual = optional_like(x, residual, "residual", x.shape)
+    output(out, x.shape, x.dtype, "out", (x, weight, bias, residual))
+    return x, weight, bias, residual, axis, activation is not None
+
+
+def _judge_running(running_mean: Any, running_var: Any, x: Array, axis: int, training: bool, momentum: Any) -> None:
+    c = (x.shape[axis],)
+    if training:
+        _judge_number("momentum", momentum, 0.0, 1.0)
+    elif running_mean is None or running_var is None:
+        raise ValueError("running_mean and running_var must be given in evaluation, got None")
+    for name, a in (("running_mean", running_mean), ("running_var", running_var)):
+        if a is None:
+            continue
+        if training:
+            output(a, c, x.dtype, name, (x,))
+        else:
+            like(x, a, name, c)
+
+
+def _judge_number(name: str, value: Any, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not (low <= value <= high and math.isfinite(value)):
+        bound = "a finite number >= 0" if math.isinf(high) else f"a number in [{low:g}, {high:g}]"
+        raise ValueError(f"{name} must be {bound}, got {value}")
+
+
+def _judge_count(x: Array, axis: int) -> None:
+    if x.size == x.shape[axis] and x.size > 0:
+        raise ValueError(TOO_FEW.format(shape=x.shape, axis=axis))
+
+
+def _judge_dy(dy: Any, saved: Any, out: Any) -> Array:
+    x = getattr(saved, "x", None)
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"saved must be what the forward call returned, got {type(saved).__name__}")
+    dy = like(x, dy, "dy", x.shape)
+    output(out, x.shape, x.dtype, "out", (dy, x, saved.y))
+    return dy
