@@ -1,0 +1,112 @@
+"""What the commands' options share: a parser with one-line errors, types that judge numbers, output files tried early.
+
+Not for what a command does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+__all__ = [
+    "Parser",
+    "add_common",
+    "add_threads",
+    "check_output",
+    "note",
+    "non_negative",
+    "positive",
+    "positive_int",
+    "limit_threads",
+]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a bad option is one line on stderr and not a page of usage."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help lists the options)\n")
+
+
+def _number(kind: Callable[[str], Any], accept: Callable[[Any], bool], expected: str) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not accept(value):
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+        return value
+
+    return parse
+
+
+positive_int = _number(int, lambda value: value >= 1, "an integer >= 1")
+non_negative_int = _number(int, lambda value: value >= 0, "an integer >= 0")
+positive = _number(float, lambda value: math.isfinite(value) and value > 0, "a finite number > 0")
+non_negative = _number(float, lambda value: math.isfinite(value) and value >= 0, "a finite number >= 0")
+
+
+def add_common(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
+    """--json, --quiet, --debug, and --force for a command that writes files."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout instead of text")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no remarks on stderr")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    if writes:
+        parser.add_argument("--force", action="store_true", help="overwrite existing files")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads", type=positive_int, metavar="N", help="threads of OpenMP and BLAS together (default: what the machine allows)"
+    )
+
+
+def note(args: argparse.Namespace, message: str) -> None:
+    """A remark for the person at the terminal, on stderr; --quiet silences it."""
+    if not args.quiet:
+        print(message, file=sys.stderr, flush=True)
+
+
+def check_output(path: str | None, *, force: bool) -> None:
+    """Refuse an output file that could not be written, before any work is done for it.
+
+    Permission bits do not tell (root, read-only file systems, quotas), so a nameless file is made beside the target.
+    """
+    if path is None:
+        return
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, expected the name of a file")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {str(target.parent)!r} does not exist")
+    if target.exists() and not force:
+        raise FileExistsError(f"{path}: exists already; --force overwrites it")
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise PermissionError(f"{path}: the folder cannot be written to: {error.strerror}") from error
+
+
+@contextmanager
+def limit_threads(count: int | None) -> Iterator[None]:
+    """At most ``count`` threads inside, of OpenMP and BLAS alike; None leaves them alone."""
+    if count is None:
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(count):
+        yield

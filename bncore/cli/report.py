@@ -1,0 +1,44 @@
+"""How results are shown: one JSON object for machines, aligned text for people. Computes nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["emit_json", "percent", "plain", "table"]
+
+
+def emit_json(result: dict[str, Any]) -> None:
+    """One object on stdout; what JSON has no word for (NaN, infinity) becomes null."""
+    print(json.dumps(plain(result), indent=2, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """The same value made of what JSON knows; NumPy's scalars and arrays become Python's."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def table(rows: Iterable[Sequence[Any]], *, indent: str = "  ") -> str:
+    """Rows of cells as aligned columns, one line each."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not cells:
+        return ""
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(indent + line.rstrip() for line in lines)
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
