@@ -1,4 +1,4 @@
-"""What the commands' options share: a parser with one-line errors, types that judge numbers, output files tried early.
+"""What the commands' options share: a parser with one-line errors, types that judge numbers, a limit on threads.
 
 Not for what a command does.
 """
@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NoReturn
 
 __all__ = [
     "Parser",
     "add_common",
     "add_threads",
-    "check_output",
-    "note",
+    "limit_threads",
     "non_negative",
+    "non_negative_int",
+    "note",
     "positive",
     "positive_int",
-    "limit_threads",
 ]
 
 
@@ -77,27 +74,6 @@ def note(args: argparse.Namespace, message: str) -> None:
     """A remark for the person at the terminal, on stderr; --quiet silences it."""
     if not args.quiet:
         print(message, file=sys.stderr, flush=True)
-
-
-def check_output(path: str | None, *, force: bool) -> None:
-    """Refuse an output file that could not be written, before any work is done for it.
-
-    Permission bits do not tell (root, read-only file systems, quotas), so a nameless file is made beside the target.
-    """
-    if path is None:
-        return
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder, expected the name of a file")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {str(target.parent)!r} does not exist")
-    if target.exists() and not force:
-        raise FileExistsError(f"{path}: exists already; --force overwrites it")
-    try:
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
-    except OSError as error:
-        raise PermissionError(f"{path}: the folder cannot be written to: {error.strerror}") from error
 
 
 @contextmanager

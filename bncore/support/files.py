@@ -11,7 +11,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["atomic_path"]
+__all__ = ["atomic_path", "check_target"]
+
+
+def check_target(path: str | os.PathLike[str], force: bool = False) -> None:
+    """Raise what `atomic_path` would raise for this target, without writing: before hours of work, not after.
+
+    Permission bits do not tell (root, read-only file systems, quotas), so a nameless file is made beside the target.
+
+    Raises
+    ------
+    FileExistsError, IsADirectoryError, FileNotFoundError
+        As `atomic_path`.
+    PermissionError
+        The folder cannot be written to.
+    """
+    target = Path(os.path.realpath(path))
+    _refuse(target, path, force)
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise PermissionError(f"{os.fspath(path)}: its folder cannot be written to ({error.strerror})") from error
 
 
 @contextmanager
