@@ -28,7 +28,11 @@ def __getattr__(name: str) -> Any:
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'bncore' has no attribute {name!r}")
-    value = importlib.import_module(f"bncore.{name}") if not home else getattr(importlib.import_module(home), name)
+    value = (
+        importlib.import_module(f"bncore.{name}")
+        if not home
+        else getattr(importlib.import_module(home), name)
+    )
     globals()[name] = value
     return value
 

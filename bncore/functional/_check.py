@@ -149,3 +149,20 @@ def choice(value: Any, name: str, allowed: tuple[Any, ...]) -> Any:
         if value is a or (isinstance(value, str) and value == a):
             return value
     raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def gradients(
+    dweight: Any,
+    dbias: Any,
+    weight: np.ndarray,
+    bias_shape: tuple[int, ...] | None,
+    inputs: tuple[np.ndarray | None, ...],
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Arrays given for parameter gradients, checked like `output`; `bias_shape` None says there was no bias."""
+    inputs = (*inputs, weight)
+    dweight = output(dweight, weight.shape, weight.dtype, "dweight", inputs)
+    if bias_shape is None:
+        if dbias is not None:
+            raise ValueError("dbias must be None when the forward call had no bias")
+        return dweight, None
+    return dweight, output(dbias, bias_shape, weight.dtype, "dbias", (*inputs, dweight))

@@ -1,0 +1,129 @@
+"""The linear layer on users' arrays: checks, then the backend."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from . import _check as check
+
+
+@dataclass(slots=True, eq=False)
+class LinearSaved:
+    """What `linear_backward` needs: references to the arrays of the forward call, no copies."""
+
+    x: np.ndarray
+    weight: np.ndarray
+    y: np.ndarray | None
+    """The output, kept only if a ReLU followed (its mask is y > 0)."""
+    has_bias: bool
+    y_shape: tuple[int, ...]
+
+
+def linear(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    activation: str | None = None,
+    out: np.ndarray | None = None,
+) -> tuple[np.ndarray, LinearSaved]:
+    """Linear map of the last axis, y = x Wᵀ + b, with an optional ReLU behind it.
+
+    Parameters
+    ----------
+    x : (..., in) float32 or float64; a non-contiguous array is copied once
+    weight : (out, in)
+    bias : (out,) or None
+    activation : None or "relu"; y = max(x Wᵀ + b, 0) for "relu"
+    out : (..., out), C-contiguous, not overlapping an input; a new array if None
+
+    Returns
+    -------
+    y : (..., out)
+    saved : LinearSaved
+        For `linear_backward`. It refers to x and weight (and y, for "relu"): do not change them before the backward
+        call.
+
+    Raises
+    ------
+    TypeError
+        If an array is not float32 or float64, or their dtypes differ.
+    ValueError
+        If a shape does not fit, or `out` cannot be written to.
+    """
+    x = check.real_array(x, "x")
+    weight = check.real_array(weight, "weight")
+    if weight.ndim != 2 or 0 in weight.shape:
+        raise ValueError(f"weight must have shape (out, in), both positive, got {weight.shape}")
+    features, inputs = weight.shape
+    weight = check.like(x, weight, "weight", weight.shape)
+    if x.ndim < 1 or x.shape[-1] != inputs:
+        raise ValueError(
+            f"x must have shape (..., {inputs}) for a weight of shape {weight.shape}, got {x.shape}"
+        )
+    bias = check.optional_like(x, bias, "bias", (features,))
+    relu = check.choice(activation, "activation", (None, "relu")) is not None
+    y_shape = (*x.shape[:-1], features)
+    out = check.output(out, y_shape, x.dtype, "out", (x, weight, bias))
+    rows = math.prod(x.shape[:-1])
+    y = backend.active.linear(
+        x.reshape(rows, inputs),
+        weight,
+        bias,
+        relu,
+        None if out is None else out.reshape(rows, features),
+    )
+    y = y.reshape(y_shape) if out is None else out
+    return y, LinearSaved(x, weight, y if relu else None, bias is not None, y_shape)
+
+
+def linear_backward(
+    dy: Any,
+    saved: LinearSaved,
+    *,
+    dweight: np.ndarray | None = None,
+    dbias: np.ndarray | None = None,
+    need_dx: bool = True,
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
+    """Gradients of `linear`: dx = g W, dW = gᵀ x, db = Σg, with g = dy, or dy·(y > 0) behind a ReLU.
+
+    Parameters
+    ----------
+    dy : gradient to y, with its shape and dtype
+    saved : what `linear` returned
+    dweight, dbias : arrays to write these gradients into (not added to); new ones if None
+    need_dx : False skips dx
+
+    Returns
+    -------
+    dx, dweight, dbias
+        dx is None without `need_dx`, dbias if there was no bias.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `linear`; ValueError too if `dbias` is given though there was no bias.
+    """
+    x, weight, y = saved.x, saved.weight, saved.y
+    features, inputs = weight.shape
+    dy = check.like(x, dy, "dy", saved.y_shape)
+    dweight, dbias = check.gradients(
+        dweight, dbias, weight, (features,) if saved.has_bias else None, (dy, x, y)
+    )
+    rows = math.prod(x.shape[:-1])
+    dx, dweight, dbias = backend.active.linear_backward(
+        dy.reshape(rows, features),
+        x.reshape(rows, inputs),
+        weight,
+        None if y is None else y.reshape(rows, features),
+        bool(need_dx),
+        saved.has_bias,
+        dweight,
+        dbias,
+    )
+    return (None if dx is None else dx.reshape(x.shape)), dweight, dbias
