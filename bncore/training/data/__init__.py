@@ -1,0 +1,11 @@
+"""Data sets by name or by file: ``load("digits")``, ``load("mnist/")``, ``load("table.csv", target="price")``.
+
+One small module per kind of source; each gives a :class:`Dataset` of plain arrays. Nothing is scaled here: raw inputs are
+standardized by a first batch norm in the net (``standardize=True`` in :mod:`bncore.nets`), which is saved and folded with it.
+"""
+
+from .dataset import Dataset
+from .loading import load
+from .split import stratified_split, train_test_split
+
+__all__ = ["Dataset", "load", "stratified_split", "train_test_split"]

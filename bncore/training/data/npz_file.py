@@ -1,0 +1,58 @@
+"""Data sets in NumPy's .npz: arrays ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test``. Never unpickles."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ...support.errors import FileFormatError
+from .assemble import Options, Raw
+
+__all__ = ["read"]
+
+_SPLIT = ("x_train", "y_train", "x_test", "y_test")
+
+
+def read(path: Path, options: Options) -> Raw:
+    """Integers and booleans in x become floats; text in y becomes classes. ``classes`` and ``feature_names`` are optional."""
+    arrays = _arrays(path)
+    names = tuple(arrays)
+    if set(_SPLIT) <= set(names):
+        x, y, x_test, y_test = (arrays[key] for key in _SPLIT)
+    elif {"x", "y"} <= set(names):
+        x, y, x_test, y_test = arrays["x"], arrays["y"], None, None
+    else:
+        found = ", ".join(names[:8]) or "nothing"
+        raise FileFormatError(f"{path}: expected arrays x and y, or x_train, y_train, x_test and y_test, found {found}")
+    for key, array in arrays.items():
+        if array.ndim == 0:
+            raise FileFormatError(f"{path}: {key}: expected an array, found a single value")
+    return Raw(
+        str(path), x, y, x_test, y_test, classes=_texts(arrays, "classes"), feature_names=_texts(arrays, "feature_names")
+    )
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    wanted = {*_SPLIT, "x", "y", "classes", "feature_names"}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise FileFormatError(f"{path}: expected a .npz archive, found a single .npy array")
+            return {key: archive[key] for key in archive.files if key in wanted}
+    except FileFormatError:
+        raise
+    except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        if isinstance(error, ValueError) and "pickle" in str(error).lower() and zipfile.is_zipfile(path):
+            raise FileFormatError(f"{path}: holds Python objects, which are never unpickled; expected arrays of numbers") from None
+        raise FileFormatError(f"{path}: cannot be read as .npz: {_one_line(error)}") from None
+
+
+def _texts(arrays: dict[str, np.ndarray], key: str) -> tuple[str, ...]:
+    return tuple(str(value) for value in arrays[key].ravel()) if key in arrays else ()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
