@@ -1,0 +1,97 @@
+"""Writes the README's table of measurements from the JSON of bench_norm.py, every case in it, losing ones too.
+
+    python benchmarks/table.py [--json benchmarks/results/norm.json] [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN = "<!-- benchmark table: written by benchmarks/table.py -->"
+END = "<!-- end of benchmark table -->"
+
+
+def render(results: dict[str, Any]) -> str:
+    """The table, with the machine, the threads and the date above it."""
+    machine = results["machine"]
+    versions = machine["versions"]
+    head = (
+        f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['date']}; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + ". Medians in µs, contenders in turns in one process, every result checked against float64 first. "
+        "GB/s counts the least possible traffic, beside a copy measured in the same run. "
+        "**Bold**: the other one is faster."
+    )
+    rows = [
+        "| operation | layout | shape | type | threads | bncore | PyTorch | NumPy | PyTorch / bncore | NumPy / bncore | GB/s (copy) |",
+        "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    rows += [_row(case) for case in results["cases"]]
+    return "\n".join([head, "", *rows])
+
+
+def _row(case: dict[str, Any]) -> str:
+    us = case["median_us"]
+    cells = [
+        case["op"],
+        case["layout"],
+        "×".join(str(n) for n in case["shape"]),
+        case["dtype"],
+        str(case["threads"]),
+        *(_time(us.get(name), name in case["wrong"]) for name in ("bncore", "torch", "numpy")),
+        _ratio(us.get("torch"), us.get("bncore")),
+        _ratio(us.get("numpy"), us.get("bncore")),
+        _rate(case["gb_per_s"].get("bncore"), case["copy_gb_per_s"]),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _time(us: float | None, wrong: bool) -> str:
+    if wrong:
+        return "wrong result"
+    return "" if us is None else f"{us:.0f}" if us >= 100 else f"{us:.1f}"
+
+
+def _ratio(other: float | None, ours: float | None) -> str:
+    if other is None or ours is None:
+        return ""
+    text = f"{other / ours:.2f}"
+    return text if other >= ours else f"**{text}**"
+
+
+def _rate(ours: float | None, copy: float) -> str:
+    return "" if ours is None else f"{ours:.0f} ({copy:.0f})"
+
+
+def replace(text: str, table: str) -> str:
+    """The text with everything between the markers replaced."""
+    before, found, rest = text.partition(BEGIN)
+    _, closed, after = rest.partition(END)
+    if not found or not closed:
+        raise ValueError(f"the markers {BEGIN!r} and {END!r} are not there")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/norm.json")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--check", action="store_true", help="only say whether the README is up to date (exit 1 if not)")
+    args = parser.parse_args()
+    old = args.readme.read_text(encoding="utf-8")
+    new = replace(old, render(json.loads(args.json.read_text(encoding="utf-8"))))
+    if args.check:
+        if new != old:
+            print("README.md: its table is not what benchmarks/table.py makes of the results", file=sys.stderr)
+        return int(new != old)
+    args.readme.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
