@@ -50,6 +50,10 @@ def is_module(dotted: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").exists() or path.with_suffix(".pyx").exists()
 
 
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
 def imported(tree: ast.AST, path: Path) -> Iterator[tuple[int, str]]:
     """(line, absolute name) of everything a file imports, inside functions too."""
     package = ("bncore", *path.relative_to(PACKAGE).parts[:-1])
@@ -93,14 +97,14 @@ def test_the_root_imports_nothing_of_the_package_at_once() -> None:
 def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
     """At the top of a file only the standard library, NumPy and bncore itself."""
     tree = ast.parse(path.read_text())
-    in_functions = {
+    later = {  # run when called, or never
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or is_type_checking(node)
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
-        if not isinstance(node, (ast.Import, ast.ImportFrom)) or id(node) in in_functions:
+        if not isinstance(node, (ast.Import, ast.ImportFrom)) or id(node) in later:
             continue
         if isinstance(node, ast.ImportFrom) and node.level:
             continue
