@@ -1,0 +1,1 @@
+"""Folding: an evaluation-mode batch norm disappears into the weights around it, exactly."""
