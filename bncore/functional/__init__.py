@@ -1,5 +1,19 @@
 """Operations on users' arrays: every one is a pair, ``y, saved = op(x, ...)`` and ``op_backward(dy, saved)``."""
 
+from .activation import (
+    gelu,
+    gelu_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    tanh,
+    tanh_backward,
+)
 from .conv import (
     conv1d,
     conv1d_backward,
@@ -8,25 +22,91 @@ from .conv import (
     conv_transpose2d,
     conv_transpose2d_backward,
 )
+from .dropout import (
+    dropout,
+    dropout_backward,
+)
 from .linear import linear, linear_backward
+from .loss import (
+    bce_with_logits,
+    bce_with_logits_backward,
+    cross_entropy,
+    cross_entropy_backward,
+    mse,
+    mse_backward,
+)
 from .moments import GradientSums, Statistics, statistics
-from .norm import batch_norm, batch_norm_backward, gradient_sums, input_gradient, normalize
+from .norm import (
+    batch_norm,
+    batch_norm_backward,
+    gradient_sums,
+    input_gradient,
+    normalize,
+)
+from .optimizer import (
+    adamw_step,
+    scale_,
+    sgd_step,
+    squared_norm,
+)
+from .pooling import (
+    avg_pool,
+    avg_pool_backward,
+    global_avg_pool,
+    global_avg_pool_backward,
+    global_max_pool,
+    global_max_pool_backward,
+    max_pool,
+    max_pool_backward,
+)
 
 __all__ = [
     "GradientSums",
     "Statistics",
+    "adamw_step",
+    "avg_pool",
+    "avg_pool_backward",
     "batch_norm",
     "batch_norm_backward",
+    "bce_with_logits",
+    "bce_with_logits_backward",
     "conv1d",
     "conv1d_backward",
     "conv2d",
     "conv2d_backward",
     "conv_transpose2d",
     "conv_transpose2d_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "dropout",
+    "dropout_backward",
+    "gelu",
+    "gelu_backward",
+    "global_avg_pool",
+    "global_avg_pool_backward",
+    "global_max_pool",
+    "global_max_pool_backward",
     "gradient_sums",
     "input_gradient",
+    "leaky_relu",
+    "leaky_relu_backward",
     "linear",
     "linear_backward",
+    "max_pool",
+    "max_pool_backward",
+    "mse",
+    "mse_backward",
     "normalize",
+    "relu",
+    "relu_backward",
+    "scale_",
+    "sgd_step",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "squared_norm",
     "statistics",
+    "tanh",
+    "tanh_backward",
 ]

@@ -1,7 +1,20 @@
 """The NumPy twin of the compiled core: the same functions and signatures, written as the formulas read."""
 
+from .activation import (
+    activation,
+    activation_backward,
+    mask_scale,
+)
 from .conv import conv, conv_backward, conv_transpose, conv_transpose_backward
 from .linear import linear, linear_backward
+from .loss import (
+    bce_with_logits,
+    bce_with_logits_backward,
+    cross_entropy,
+    cross_entropy_backward,
+    mse,
+    mse_backward,
+)
 from .norm import (
     NormSaved,
     batch_norm_backward,
@@ -13,28 +26,63 @@ from .norm import (
     normalize,
     statistics,
 )
+from .optimizer import (
+    adamw_step,
+    scale_,
+    sgd_step,
+    squared_norm,
+)
+from .pooling import (
+    avg_pool,
+    avg_pool_backward,
+    global_avg_pool,
+    global_avg_pool_backward,
+    global_max_pool,
+    global_max_pool_backward,
+    max_pool,
+    max_pool_backward,
+)
 
 NAME = "numpy"
-JUDGES_ARRAYS = (
-    False  # the caller judges users' arrays first; the native entry does so itself, in C
-)
+JUDGES_ARRAYS = False  # the caller judges users' arrays first; the native entry does so itself, in C
 
 __all__ = [
     "JUDGES_ARRAYS",
     "NAME",
     "NormSaved",
+    "activation",
+    "activation_backward",
+    "adamw_step",
+    "avg_pool",
+    "avg_pool_backward",
     "batch_norm_backward",
     "batch_norm_eval",
     "batch_norm_train",
+    "bce_with_logits",
+    "bce_with_logits_backward",
     "conv",
     "conv_backward",
     "conv_transpose",
     "conv_transpose_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "global_avg_pool",
+    "global_avg_pool_backward",
+    "global_max_pool",
+    "global_max_pool_backward",
     "gradient_sums",
     "input_gradient",
     "inverse_std",
     "linear",
     "linear_backward",
+    "mask_scale",
+    "max_pool",
+    "max_pool_backward",
+    "mse",
+    "mse_backward",
     "normalize",
+    "scale_",
+    "sgd_step",
+    "squared_norm",
     "statistics",
 ]
