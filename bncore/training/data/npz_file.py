@@ -18,8 +18,7 @@ _SPLIT = ("x_train", "y_train", "x_test", "y_test")
 
 def read(path: Path, options: Options) -> Raw:
     """Integers and booleans in x become floats; text in y becomes classes. ``classes`` and ``feature_names`` are optional."""
-    arrays = _arrays(path)
-    names = tuple(arrays)
+    names, arrays = _arrays(path)
     if set(_SPLIT) <= set(names):
         x, y, x_test, y_test = (arrays[key] for key in _SPLIT)
     elif {"x", "y"} <= set(names):
@@ -35,24 +34,22 @@ def read(path: Path, options: Options) -> Raw:
     )
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """(names of all arrays in the file, those that mean something here)."""
     wanted = {*_SPLIT, "x", "y", "classes", "feature_names"}
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise FileFormatError(f"{path}: expected a .npz archive, found a single .npy array")
-            return {key: archive[key] for key in archive.files if key in wanted}
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise FileFormatError(f"{path}: expected a .npz archive, found a single .npy array")
+        with archive:
+            return archive.files, {key: archive[key] for key in archive.files if key in wanted}
     except FileFormatError:
         raise
     except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if isinstance(error, ValueError) and "pickle" in str(error).lower() and zipfile.is_zipfile(path):
+        if "pickle" in str(error).lower() and zipfile.is_zipfile(path):
             raise FileFormatError(f"{path}: holds Python objects, which are never unpickled; expected arrays of numbers") from None
-        raise FileFormatError(f"{path}: cannot be read as .npz: {_one_line(error)}") from None
+        raise FileFormatError(f"{path}: cannot be read as .npz: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
 def _texts(arrays: dict[str, np.ndarray], key: str) -> tuple[str, ...]:
     return tuple(str(value) for value in arrays[key].ravel()) if key in arrays else ()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
