@@ -15,7 +15,9 @@ from typing import Any, NoReturn
 __all__ = [
     "Parser",
     "add_common",
+    "add_data",
     "add_threads",
+    "fraction",
     "limit_threads",
     "non_negative",
     "non_negative_int",
@@ -55,6 +57,9 @@ positive = _number(float, lambda value: math.isfinite(value) and value > 0, "a f
 non_negative = _number(float, lambda value: math.isfinite(value) and value >= 0, "a finite number >= 0")
 
 
+fraction = _number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+
+
 def add_common(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
     """--json, --quiet, --debug, and --force for a command that writes files."""
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout instead of text")
@@ -86,3 +91,14 @@ def limit_threads(count: int | None) -> Iterator[None]:
 
     with threadpool_limits(count):
         yield
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """DATA with --target and --seed, which decides the split into training and test samples."""
+    parser.add_argument(
+        "data", metavar="DATA", help="digits, wine, breast_cancer, iris, diabetes, or a file: .npz, .csv[.gz], IDX (MNIST), CIFAR"
+    )
+    parser.add_argument("--target", metavar="COLUMN", help="target column of a .csv file, by name or position")
+    parser.add_argument(
+        "--seed", type=non_negative_int, default=None, metavar="N", help="of the split into training and test samples (default: as trained, else 0)"
+    )

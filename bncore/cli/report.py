@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["emit_json", "percent", "plain", "table"]
+__all__ = ["emit_json", "percent", "plain", "score_text", "table"]
 
 
 def emit_json(result: dict[str, Any]) -> None:
@@ -42,3 +42,10 @@ def table(rows: Iterable[Sequence[Any]], *, indent: str = "  ") -> str:
 
 def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
+
+
+def score_text(scores: dict[str, Any]) -> str:
+    """Accuracy where there is one, and the loss."""
+    accuracy = scores.get("accuracy")
+    loss = f"loss {scores['loss']:.4g}"
+    return loss if accuracy is None else f"accuracy {percent(accuracy)}, {loss}"

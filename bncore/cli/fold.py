@@ -1,0 +1,89 @@
+"""bncore fold: fold a saved net's norms into the layers around them, compare both, save."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from .options import add_common, add_threads, limit_threads, non_negative, non_negative_int, note
+from .report import emit_json
+
+__all__ = ["add_arguments", "default_tolerance", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("net", metavar="NET", help="a net saved by bncore (.npz)")
+    parser.add_argument("--out", required=True, metavar="FILE", help="where to save the folded net (.npz)")
+    parser.add_argument("--check", metavar="DATA", help="compare on this data set's test part (default: random inputs)")
+    parser.add_argument("--target", metavar="COLUMN", help="target column, if DATA is a .csv file")
+    parser.add_argument(
+        "--input-shape", metavar="C,H,W", help="shape of one sample for random inputs, if the net's file does not say it"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=non_negative,
+        metavar="T",
+        help="largest difference allowed, relative to the largest output (default: 1e-4; 1e-10 for float64 nets)",
+    )
+    parser.add_argument("--seed", type=non_negative_int, default=None, metavar="N", help="of the split or the random inputs")
+    add_threads(parser)
+    add_common(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..folding import fold_net
+    from ..io import save
+    from ..support.files import check_target
+    from .agreement import compare_outputs, fold_section, fold_text
+    from .inputs import dtype_of, load_net
+
+    check_target(args.out, args.force)
+    net, meta = load_net(args.net)
+    x = _inputs(args, net, meta)
+    tolerance = default_tolerance(dtype_of(net)) if args.tolerance is None else args.tolerance
+    with limit_threads(args.threads):
+        net.eval()
+        folded, report = fold_net(net)
+        agreement = compare_outputs(net, folded.eval(), x)
+    agree = agreement.within(tolerance)
+    if agree:
+        save(folded, args.out, meta=meta, force=args.force)
+    result: dict[str, Any] = {
+        "command": "fold",
+        "net": args.net,
+        "inputs": args.check or "random",
+        "tolerance": tolerance,
+        "agree": agree,
+        "out": args.out if agree else None,
+        "fold": fold_section(report, agreement),
+    }
+    if args.json:
+        emit_json(result)
+    else:
+        print(fold_text(result["fold"]))
+    if not agree:
+        print(
+            f"bncore: the folded net differs by {agreement.max_abs_error:.3g}, more than {tolerance:.3g} of the largest output "
+            f"({agreement.largest:.3g}); nothing was saved",
+            file=sys.stderr,
+        )
+        return 1
+    note(args, f"saved {args.out}")
+    return 0
+
+
+def default_tolerance(dtype: str) -> float:
+    """How far apart two nets may be that differ by rounding alone, relative to their largest output."""
+    return 1e-10 if dtype == "float64" else 1e-4
+
+
+def _inputs(args: argparse.Namespace, net: Any, meta: dict[str, Any]) -> Any:
+    """Samples to compare both nets on: real ones if asked for, else random ones of the right shape."""
+    from .agreement import sample_inputs
+    from .inputs import dtype_of, input_shape, load_for_net
+
+    if args.check is not None:
+        args.data = args.check
+        return load_for_net(args, meta).x_test
+    return sample_inputs(input_shape(net, meta, args.input_shape), dtype_of(net), args.seed or 0)

@@ -1,0 +1,77 @@
+"""bncore info: version, who computes and why, instruction sets, thread pools, memory pool."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from typing import Any
+
+from .options import add_common
+from .report import emit_json, plain, table
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_common(parser, writes=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    from .. import __version__, backend
+
+    result: dict[str, Any] = {
+        "version": __version__,
+        "python": platform.python_version(),
+        **backend.info(),
+        "cpus": _cpus(),
+        "thread_pools": _thread_pools(),
+        "extras": _extras(),
+        "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith("BNCORE_")},
+    }
+    if args.json:
+        emit_json({"command": "info", **result})
+    else:
+        print(table(_rows(plain(result)), indent=""))
+    return 0
+
+
+def _cpus() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _thread_pools() -> list[dict[str, Any]]:
+    """OpenMP and BLAS libraries in this process; NumPy's BLAS is loaded first, or it would be missing."""
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    keys = ("user_api", "internal_api", "prefix", "version", "num_threads", "filepath")
+    return [{key: pool.get(key) for key in keys} for pool in threadpool_info()]
+
+
+def _extras() -> dict[str, bool]:
+    """Which optional packages are there (looked for, not imported)."""
+    from importlib.util import find_spec
+
+    names = {"sklearn": "sklearn", "plot": "matplotlib", "progress": "tqdm", "onnx": "onnx", "safetensors": "safetensors", "bench": "torch"}
+    return {extra: find_spec(module) is not None for extra, module in names.items()}
+
+
+def _rows(result: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """(name, value) lines; nested objects become dotted names."""
+    rows: list[tuple[str, str]] = []
+    for key, value in result.items():
+        name = f"{prefix}{key}"
+        if key == "thread_pools":
+            for pool in value:
+                version = f" {pool['version']}" if pool["version"] else ""
+                rows.append((f"{pool['user_api']} threads", f"{pool['num_threads']} ({pool['internal_api']}{version}, {pool['filepath']})"))
+        elif isinstance(value, dict):
+            rows += _rows(value, f"{name}.")
+        elif isinstance(value, list):
+            rows.append((name, ", ".join(str(item) for item in value) or "none"))
+        else:
+            rows.append((name, {None: "unknown", True: "yes", False: "no"}.get(value, str(value)) if value is None or isinstance(value, bool) else str(value)))
+    return rows
