@@ -1,0 +1,43 @@
+"""Layers: what owns parameters and running statistics, and the containers that make nets of them."""
+
+from .activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
+from .base import Layer
+from .container import Concat, Residual, Sequential
+from .conv import Conv1d, Conv2d, ConvTranspose2d
+from .dropout import Dropout
+from .init import seed
+from .linear import Linear
+from .norm import BatchNorm
+from .parameters import Parameter
+from .pooling import AvgPool, Flatten, GlobalAvgPool, GlobalMaxPool, MaxPool
+from .registry import build, register
+from .state import LoadReport
+
+__all__ = [
+    "GELU",
+    "AvgPool",
+    "BatchNorm",
+    "Concat",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "LoadReport",
+    "MaxPool",
+    "Parameter",
+    "ReLU",
+    "Residual",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Tanh",
+    "build",
+    "register",
+    "seed",
+]
