@@ -65,7 +65,7 @@ def test_bad_npz_files(tmp_path):
     np.savez(path, x=np.ones((4, 0)), y=np.arange(4))
     refused(path, "at least one feature")
     np.savez(path, x=np.float32(3), y=np.arange(4))
-    refused(path, "single value")
+    refused(path, "without dimensions")
 
 
 class Evil:

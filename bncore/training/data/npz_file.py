@@ -27,8 +27,8 @@ def read(path: Path, options: Options) -> Raw:
         found = ", ".join(names[:8]) or "nothing"
         raise FileFormatError(f"{path}: expected arrays x and y, or x_train, y_train, x_test and y_test, found {found}")
     for key, array in arrays.items():
-        if array.ndim == 0:
-            raise FileFormatError(f"{path}: {key}: expected an array, found a single value")
+        if not isinstance(array, np.ndarray) or array.ndim == 0:  # bytes: an entry that is no array
+            raise FileFormatError(f"{path}: {key}: expected an array, found {type(array).__name__} without dimensions")
     return Raw(
         str(path), x, y, x_test, y_test, classes=_texts(arrays, "classes"), feature_names=_texts(arrays, "feature_names")
     )

@@ -1,0 +1,111 @@
+"""One training step: forward, loss, backward, clipping, optimizer. Epochs, batches and validation are in fitting.py."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..layers import Layer
+from ..support import checks
+from . import losses, optimizers, schedules
+from .clipping import clip_gradients
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """A net with what it takes to train it, for loops of your own.
+
+    Parameters
+    ----------
+    net : Layer
+        Its gradients with respect to the input are switched off (``net.require_input_gradient(True)`` brings them back).
+    loss : str, Loss or callable
+        ``"cross_entropy"``, ``"mse"``, ``"bce_with_logits"``, an object of :mod:`bncore.training.losses`, or a function
+        ``(pred, target) -> (mean loss, gradient)``.
+    optimizer : str or Optimizer
+        Attached to ``net``.
+    schedule : str or callable, optional
+        Factor on the optimizer's rate, see :mod:`bncore.training.schedules`. Needs ``total_steps``.
+    total_steps : int, optional
+        Length of the run the schedule is laid out for; later steps keep the last one's factor.
+    clip_norm : float, optional
+        Largest norm of all gradients together.
+
+    Attributes
+    ----------
+    steps : int
+        Steps done.
+    lr : float
+        Rate of the last step, before the first one that of the first.
+
+    Examples
+    --------
+    >>> trainer = Trainer(net, loss="cross_entropy", optimizer=SGD(lr=0.1, momentum=0.9))
+    >>> for x, y in batches:
+    ...     loss = trainer.step(x, y)
+    """
+
+    def __init__(
+        self,
+        net: Layer,
+        *,
+        loss: str | losses.Loss | losses.LossFunction = "cross_entropy",
+        optimizer: str | optimizers.Optimizer = "sgd",
+        schedule: str | schedules.Schedule | None = None,
+        total_steps: int | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        self.net = net
+        self.loss = losses.resolve(loss)
+        self.optimizer = optimizers.resolve(optimizer)
+        self.clip_norm = None if clip_norm is None else checks.positive(clip_norm, "clip_norm")
+        if schedule not in (None, "constant") and total_steps is None:
+            raise ValueError("total_steps: a schedule needs to know how many steps the run has, got None")
+        self.schedule = schedules.resolve(schedule)
+        self.total_steps = 1 if total_steps is None else checks.positive_int(total_steps, "total_steps")
+        self.steps = 0
+        self.lr = self._rate()
+        net.require_input_gradient(False)
+        self.optimizer.attach(net)
+
+    def step(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Train on one batch and return its mean loss, as it was before the step.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss, or with ``clip_norm`` the gradient, is NaN or infinite. Weights and optimizer are as before
+            this step; running statistics have seen its batch.
+        """
+        return self.step_with_prediction(x, y)[0]
+
+    def step_with_prediction(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """:meth:`step`, with the net's output on the batch as well."""
+        net = self.net
+        if not net.training:
+            net.train()
+        pred = net(x)
+        loss, gradient = self.loss(pred, y)
+        self.lr = self._rate()
+        if not math.isfinite(loss):
+            raise self._diverged("the loss", loss, x)
+        net.backward(gradient)
+        if self.clip_norm is not None:
+            norm = clip_gradients(net, self.clip_norm)
+            if not math.isfinite(norm):
+                raise self._diverged("the norm of the gradient", norm, x)
+        self.optimizer.step(self.lr)
+        self.steps += 1
+        return loss, pred
+
+    def _rate(self) -> float:
+        return self.optimizer.lr * self.schedule(min(self.steps, self.total_steps - 1), self.total_steps)
+
+    def _diverged(self, what: str, value: float, x: np.ndarray) -> FloatingPointError:
+        if not np.isfinite(x).all():
+            cause = "this batch of x holds NaN or infinite values: clean the data"
+        else:
+            cause = "training diverged: try a lower lr, schedule='warm_up', clip_norm=1, or inputs of smaller scale (standardize)"
+        return FloatingPointError(f"{what} is {value} at step {self.steps + 1} (lr {self.lr:.4g}); {cause}")
