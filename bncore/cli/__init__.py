@@ -1,7 +1,7 @@
 """The command `bncore`: one file per subcommand, each parses, calls the library and prints.
 
 Here: the way in, and what becomes of errors. Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 a check
-failed, 2 bad input (one line says what), 70 a defect of bncore, 130 interrupted, 141 the reader of stdout went away.
+failed or training diverged, 2 bad input (one line says what), 70 a defect of bncore, 130 interrupted, 141 the reader of stdout went away.
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("bncore: interrupted", file=sys.stderr)
         return 130
+    except FloatingPointError as error:  # training diverged: the input was taken, the run failed
+        if debug:
+            raise
+        print(f"bncore: {_one_line(error)}", file=sys.stderr)
+        return 1
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         if debug:
             raise

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from .options import add_common, add_data, add_threads, limit_threads, note, positive_int
-from .report import emit_json, score_text
+from .report import emit_json, recalibration_text
 
 __all__ = ["add_arguments", "run"]
 
@@ -44,15 +44,14 @@ def run(args: argparse.Namespace) -> int:
     with limit_threads(args.threads):
         before = evaluate(net.eval(), data.x_test, data.y_test, loss, batch_size=args.batch_size)
         with Progress(label="recalibrate", show=not args.quiet) as progress:
-            recalibrate(net, data.x_train, method=args.method, batch_size=args.batch_size, progress=progress)
+            report = recalibrate(net, data.x_train, method=args.method, batch_size=args.batch_size, progress=progress)
         after = evaluate(net.eval(), data.x_test, data.y_test, loss, batch_size=args.batch_size)
     save(net, args.out, meta=meta, force=args.force)
     result: dict[str, Any] = {
         "command": "recalibrate",
         "net": args.net,
         "data": data.name,
-        "method": args.method,
-        "samples": len(data.x_train),
+        **report.to_dict(),
         "before": before,
         "after": after,
         "out": args.out,
@@ -60,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         emit_json(result)
     else:
-        print(f"recalibrated ({args.method}, {len(data.x_train)} training samples), on the test part:")
-        print(f"  before: {score_text(before)}\n  after:  {score_text(after)}")
+        print("\n".join(recalibration_text(result)))
         note(args, f"saved {args.out}")
     return 0

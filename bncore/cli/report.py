@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["emit_json", "percent", "plain", "score_text", "table"]
+__all__ = ["emit_json", "percent", "plain", "recalibration_text", "score_text", "table"]
 
 
 def emit_json(result: dict[str, Any]) -> None:
@@ -49,3 +49,21 @@ def score_text(scores: dict[str, Any]) -> str:
     accuracy = scores.get("accuracy")
     loss = f"loss {scores['loss']:.4g}"
     return loss if accuracy is None else f"accuracy {percent(accuracy)}, {loss}"
+
+
+def recalibration_text(section: dict[str, Any]) -> list[str]:
+    """What new statistics changed, norm by norm and on the test part."""
+    lines = [
+        f"recalibration ({section['method']}): running averages replaced by statistics of {section['samples']} training samples"
+        if section["layers"]
+        else "recalibration: no norm with running averages"
+    ]
+    rows = [
+        (layer["path"], f"mean moved {layer['mean_shift']:.2g} std", "variance times {:.3g} to {:.3g}".format(*layer["variance_ratio"]))
+        for layer in section["layers"]
+    ]
+    if rows:
+        lines.append(table(rows))
+    lines += [f"  {item['path']} left alone: {item['why']}" for item in section["skipped"]]
+    lines.append(f"  test part before: {score_text(section['before'])}; after: {score_text(section['after'])}")
+    return lines

@@ -18,7 +18,7 @@ from .options import (
     positive,
     positive_int,
 )
-from .report import emit_json, percent, score_text
+from .report import emit_json, percent, recalibration_text
 
 if TYPE_CHECKING:
     from ..layers import Layer
@@ -167,7 +167,7 @@ def _measure(args: argparse.Namespace, net: Layer, data: Dataset) -> dict[str, A
 
     loss = loss_of(data)
     before = evaluate(net.eval(), data.x_test, data.y_test, loss)
-    recalibrate(net, data.x_train, method="sequential")
+    change = recalibrate(net, data.x_train, method="sequential")
     after = evaluate(net.eval(), data.x_test, data.y_test, loss)
     folded, report = fold_net(net)
     folded.eval()
@@ -177,7 +177,7 @@ def _measure(args: argparse.Namespace, net: Layer, data: Dataset) -> dict[str, A
     return {
         "test_accuracy": after.get("accuracy"),
         "test_loss": after["loss"],
-        "recalibration": {"method": "sequential", "before": before, "after": after},
+        "recalibration": {**change.to_dict(), "before": before, "after": after},
         "fold": {**fold_section(report, agreement), "agree": agreement.within(default_tolerance(args.dtype))},
         "latency_us": {**single, "batched": batch},
     }
@@ -217,16 +217,13 @@ def _save(
 def _text(result: dict[str, Any]) -> str:
     from .agreement import fold_text
 
-    change = result["recalibration"]
     accuracy = result["test_accuracy"]
     headline = f"test loss {result['test_loss']:.4g}" if accuracy is None else f"test accuracy {percent(accuracy)}"
     single, batch = result["latency_us"], result["latency_us"]["batched"]
     return "\n".join(
         [
             f"{headline} after {result['epochs']} epochs in {result['seconds']:.1f} s",
-            "population statistics instead of running averages (recalibration, sequential), test part:",
-            f"  before: {score_text(change['before'])}",
-            f"  after:  {score_text(change['after'])}",
+            *recalibration_text(result["recalibration"]),
             fold_text(result["fold"]),
             "time per sample, median, unfolded -> folded:",
             f"  one at a time  {single['before']:.1f} -> {single['after']:.1f} µs",
