@@ -48,7 +48,11 @@ class Case:
     @property
     def least_bytes(self) -> int:
         """The traffic nobody can avoid: forward reads x and writes y, backward reads x and dy and writes dx."""
-        return (3 if self.op == "backward" else 2) * int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        return (
+            (3 if self.op == "backward" else 2)
+            * int(np.prod(self.shape))
+            * np.dtype(self.dtype).itemsize
+        )
 
 
 OPS = ("forward", "forward+relu", "backward", "evaluation")
@@ -128,7 +132,9 @@ def torch_call(data: Data, torch: Any) -> Call:
         return t
 
     x, dy = tensor(data.x), tensor(data.dy)
-    weight, bias, mean, var = (torch.from_numpy(a.copy()) for a in (data.weight, data.bias, data.mean, data.var))
+    weight, bias, mean, var = (
+        torch.from_numpy(a.copy()) for a in (data.weight, data.bias, data.mean, data.var)
+    )
     forward = torch.ops.aten.native_batch_norm.default
     if case.op == "evaluation":
         return lambda: forward(x, weight, bias, mean, var, False, MOMENTUM, EPS)[0]
@@ -155,7 +161,11 @@ def copy_calls(data: Data, torch: Any | None) -> dict[str, Call]:
 def error_of(result: Any, reference: Array, case: Case) -> float:
     """Largest difference from the float64 result, relative to its largest magnitude."""
     if not isinstance(result, np.ndarray):
-        result = result.permute(0, 2, 3, 1).numpy() if case.axis == -1 and result.ndim == 4 else result.numpy()
+        result = (
+            result.permute(0, 2, 3, 1).numpy()
+            if case.axis == -1 and result.ndim == 4
+            else result.numpy()
+        )
     return float(np.max(np.abs(result - reference)) / np.max(np.abs(reference)))
 
 
@@ -195,7 +205,8 @@ def show(row: dict[str, Any]) -> None:
     gbs = row["gb_per_s"].get("bncore", float("nan"))
     print(
         f"{row['op']:13s} {row['layout']:7s} {row['shape']!s:19s} {row['dtype']:8s} {row['threads']} thr  us: {shown}"
-        f"  | bncore {gbs:6.1f} GB/s, copy {row['copy_gb_per_s']:6.1f} GB/s" + ("  WRONG: " + ", ".join(row["wrong"]) if row["wrong"] else ""),
+        f"  | bncore {gbs:6.1f} GB/s, copy {row['copy_gb_per_s']:6.1f} GB/s"
+        + ("  WRONG: " + ", ".join(row["wrong"]) if row["wrong"] else ""),
         flush=True,
     )
 
@@ -211,7 +222,10 @@ def main() -> int:
         import torch
     except ImportError:
         torch = None
-        print("PyTorch is not installed (pip install 'bncore[bench]'): its column stays empty", file=sys.stderr)
+        print(
+            "PyTorch is not installed (pip install 'bncore[bench]'): its column stays empty",
+            file=sys.stderr,
+        )
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     rows = []
     for threads in args.threads or sorted({1, cpus}):
@@ -219,12 +233,17 @@ def main() -> int:
             torch.set_num_threads(threads)
         with threadpool_limits(threads):
             for case in cases(args.quick):
-                row = {"threads": threads, **run_case(case, torch, 0.02 if args.quick else args.seconds)}
+                row = {
+                    "threads": threads,
+                    **run_case(case, torch, 0.02 if args.quick else args.seconds),
+                }
                 rows.append(row)
                 show(row)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({"machine": machine(), "quick": args.quick, "cases": rows}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps({"machine": machine(), "quick": args.quick, "cases": rows}, indent=1) + "\n"
+        )
     return int(any(row["wrong"] for row in rows))
 
 

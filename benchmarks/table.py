@@ -1,6 +1,6 @@
 """Writes the README's table of measurements from the JSON of bench_norm.py, every case in it, losing ones too.
 
-    python benchmarks/table.py [--json benchmarks/results/norm.json] [--check]
+python benchmarks/table.py [--json benchmarks/results/norm.json] [--check]
 """
 
 from __future__ import annotations
@@ -81,13 +81,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/norm.json")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
-    parser.add_argument("--check", action="store_true", help="only say whether the README is up to date (exit 1 if not)")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only say whether the README is up to date (exit 1 if not)",
+    )
     args = parser.parse_args()
     old = args.readme.read_text(encoding="utf-8")
     new = replace(old, render(json.loads(args.json.read_text(encoding="utf-8"))))
     if args.check:
         if new != old:
-            print("README.md: its table is not what benchmarks/table.py makes of the results", file=sys.stderr)
+            print(
+                "README.md: its table is not what benchmarks/table.py makes of the results",
+                file=sys.stderr,
+            )
         return int(new != old)
     args.readme.write_text(new, encoding="utf-8")
     return 0

@@ -16,7 +16,9 @@ __all__ = ["interleaved", "machine"]
 Call = Callable[[], Any]
 
 
-def interleaved(contenders: Mapping[str, Call], *, seconds: float, rounds: int = 15, block: float = 2e-4) -> dict[str, dict[str, float]]:
+def interleaved(
+    contenders: Mapping[str, Call], *, seconds: float, rounds: int = 15, block: float = 2e-4
+) -> dict[str, dict[str, float]]:
     """Median time of one call of each contender, in microseconds.
 
     Every round times a block of calls of each contender, in shuffled order, so that a change of the machine's mood
@@ -49,7 +51,11 @@ def interleaved(contenders: Mapping[str, Call], *, seconds: float, rounds: int =
             times[name].append(_block(contenders[name], repeats[name]))
         done += 1
     return {
-        name: {"median": 1e6 * statistics.median(values), "min": 1e6 * min(values), "rounds": float(done)}
+        name: {
+            "median": 1e6 * statistics.median(values),
+            "min": 1e6 * min(values),
+            "rounds": float(done),
+        }
         for name, values in times.items()
     }
 
@@ -92,7 +98,11 @@ def machine() -> dict[str, Any]:
     import bncore
     from bncore import backend
 
-    versions = {"python": platform.python_version(), "numpy": numpy.__version__, "bncore": bncore.__version__}
+    versions = {
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "bncore": bncore.__version__,
+    }
     try:
         import torch
 
@@ -102,7 +112,9 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu_name(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpus": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": versions,
         "backend": backend.info(),

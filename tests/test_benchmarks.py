@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def run(*argv: object) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(Path(bncore.__file__).resolve().parents[1])}
-    return subprocess.run([sys.executable, *map(str, argv)], env=env, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, *map(str, argv)], env=env, capture_output=True, text=True
+    )
 
 
 def test_norms_run_and_make_a_table(tmp_path: Path) -> None:
@@ -30,4 +32,9 @@ def test_norms_run_and_make_a_table(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     text = readme.read_text(encoding="utf-8")
     assert all("×".join(map(str, case["shape"])) in text for case in cases)  # losing cases too
-    assert run(ROOT / "benchmarks/table.py", "--json", results, "--readme", readme, "--check").returncode == 0
+    assert (
+        run(
+            ROOT / "benchmarks/table.py", "--json", results, "--readme", readme, "--check"
+        ).returncode
+        == 0
+    )

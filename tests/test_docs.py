@@ -26,13 +26,20 @@ def blocks(language: str) -> list[str]:
 
 def commands() -> list[list[str]]:
     """Every `bncore ...` of the README's shell blocks, as words, in order."""
-    parts = [part.strip() for block in blocks("sh") for line in block.splitlines() for part in line.split("&&")]
+    parts = [
+        part.strip()
+        for block in blocks("sh")
+        for line in block.splitlines()
+        for part in line.split("&&")
+    ]
     return [shlex.split(part) for part in parts if part.startswith("bncore ")]
 
 
 def run(argv: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(Path(bncore.__file__).resolve().parents[1])}
-    return subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        argv, cwd=cwd, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0])
@@ -67,8 +74,16 @@ def test_the_two_set_up_commands_are_there() -> None:
 
 def test_one_version_everywhere() -> None:
     version = bncore.__version__
-    assert re.search(rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    stated = re.search(r'^version\s*=\s*"([^"]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.search(
+        rf"^## {re.escape(version)}\b",
+        (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    stated = re.search(
+        r'^version\s*=\s*"([^"]+)"',
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
     assert stated is None or stated[1] == version  # absent where it is read from the package
 
 

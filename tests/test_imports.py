@@ -33,7 +33,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 FLOOR = {unit: height for height, units in enumerate(FLOORS) for unit in units}
-OPTIONAL = ("sklearn", "scipy", "matplotlib", "tqdm", "torch", "onnx", "safetensors", "mpi4py", "pandas", "threadpoolctl")
+OPTIONAL = (
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "tqdm",
+    "torch",
+    "onnx",
+    "safetensors",
+    "mpi4py",
+    "pandas",
+    "threadpoolctl",
+)
 
 
 def modules() -> list[Path]:
@@ -67,7 +78,10 @@ def imported(tree: ast.AST, path: Path) -> Iterator[tuple[int, str]]:
             for alias in node.names:
                 # `from .. import backend` is an arrow to bncore.backend, not to the root
                 name = f"{origin}.{alias.name}"
-                yield node.lineno, name if origin.startswith("bncore") and is_module(name) else origin
+                yield (
+                    node.lineno,
+                    name if origin.startswith("bncore") and is_module(name) else origin,
+                )
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -75,7 +89,9 @@ def test_imports_only_go_down_the_house(path: Path) -> None:
     unit = unit_of(path)
     if unit == "__init__":
         return  # the root hands out names lazily; the next test sees that it imports nothing at once
-    assert unit in FLOOR, f"bncore/{unit} has no floor in the house: give it one here and in ARCHITECTURE.md"
+    assert unit in FLOOR, (
+        f"bncore/{unit} has no floor in the house: give it one here and in ARCHITECTURE.md"
+    )
     wrong = []
     for line, name in imported(ast.parse(path.read_text()), path):
         parts = name.split(".")
@@ -89,7 +105,9 @@ def test_imports_only_go_down_the_house(path: Path) -> None:
 
 def test_the_root_imports_nothing_of_the_package_at_once() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    at_once = [ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    at_once = [
+        ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
     assert not [line for line in at_once if "bncore" in line or re.match(r"from \.", line)]
 
 
@@ -108,10 +126,16 @@ def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
             continue
         if isinstance(node, ast.ImportFrom) and node.level:
             continue
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
         for name in names:
             top = name.partition(".")[0]
-            assert top in sys.stdlib_module_names or top in ("numpy", "bncore"), f"line {node.lineno}: {name}"
+            assert top in sys.stdlib_module_names or top in ("numpy", "bncore"), (
+                f"line {node.lineno}: {name}"
+            )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +149,9 @@ def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
 )
 def test_importing_loads_nothing_optional(statement: str) -> None:
     script = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert not loaded.intersection(OPTIONAL)
 
@@ -135,6 +161,9 @@ def test_only_one_file_starts_threads() -> None:
     naming = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "src_c").rglob("*.[ch]")
-        if re.search(r"#\s*include\s*<omp\.h>|\bomp_[a-z]+_[a-z]+\s*\(|#\s*pragma\s+omp\s+(?!simd)", path.read_text())
+        if re.search(
+            r"#\s*include\s*<omp\.h>|\bomp_[a-z]+_[a-z]+\s*\(|#\s*pragma\s+omp\s+(?!simd)",
+            path.read_text(),
+        )
     }
     assert naming <= {"src_c/runtime/threads.c"}

@@ -55,7 +55,9 @@ def fold_section(report: Any, agreement: Agreement) -> dict[str, Any]:
         "max_abs_error": agreement.max_abs_error,
         "largest_output": agreement.largest,
         "samples_compared": agreement.samples,
-        "folded": [{"norm": norm, "into": into, "rule": rule} for norm, into, rule in report.folded],
+        "folded": [
+            {"norm": norm, "into": into, "rule": rule} for norm, into, rule in report.folded
+        ],
         "kept": [{"norm": norm, "why": why, "rule": rule} for norm, why, rule in report.kept],
     }
 

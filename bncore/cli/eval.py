@@ -15,9 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("net", metavar="NET", help="a net saved by bncore (.npz)")
     add_data(parser)
     parser.add_argument(
-        "--split", choices=("test", "train", "all"), default="test", help="which part of the data (default: %(default)s)"
+        "--split",
+        choices=("test", "train", "all"),
+        default="test",
+        help="which part of the data (default: %(default)s)",
     )
-    parser.add_argument("--batch-size", type=positive_int, default=256, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--batch-size", type=positive_int, default=256, metavar="N", help="default: %(default)s"
+    )
     add_threads(parser)
     add_common(parser, writes=False)
 

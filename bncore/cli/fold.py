@@ -14,11 +14,19 @@ __all__ = ["add_arguments", "default_tolerance", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("net", metavar="NET", help="a net saved by bncore (.npz)")
-    parser.add_argument("--out", required=True, metavar="FILE", help="where to save the folded net (.npz)")
-    parser.add_argument("--check", metavar="DATA", help="compare on this data set's test part (default: random inputs)")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="where to save the folded net (.npz)"
+    )
+    parser.add_argument(
+        "--check",
+        metavar="DATA",
+        help="compare on this data set's test part (default: random inputs)",
+    )
     parser.add_argument("--target", metavar="COLUMN", help="target column, if DATA is a .csv file")
     parser.add_argument(
-        "--input-shape", metavar="C,H,W", help="shape of one sample for random inputs, if the net's file does not say it"
+        "--input-shape",
+        metavar="C,H,W",
+        help="shape of one sample for random inputs, if the net's file does not say it",
     )
     parser.add_argument(
         "--tolerance",
@@ -26,7 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="largest difference allowed, relative to the largest output (default: 1e-4; 1e-10 for float64 nets)",
     )
-    parser.add_argument("--seed", type=non_negative_int, default=None, metavar="N", help="of the split or the random inputs")
+    parser.add_argument(
+        "--seed",
+        type=non_negative_int,
+        default=None,
+        metavar="N",
+        help="of the split or the random inputs",
+    )
     add_threads(parser)
     add_common(parser)
 

@@ -27,7 +27,9 @@ def run(args: argparse.Namespace) -> int:
         "cpus": _cpus(),
         "thread_pools": _thread_pools(),
         "extras": _extras(),
-        "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith("BNCORE_")},
+        "environment": {
+            name: value for name, value in sorted(os.environ.items()) if name.startswith("BNCORE_")
+        },
     }
     if args.json:
         emit_json({"command": "info", **result})
@@ -55,7 +57,14 @@ def _extras() -> dict[str, bool]:
     """Which optional packages are there (looked for, not imported)."""
     from importlib.util import find_spec
 
-    names = {"sklearn": "sklearn", "plot": "matplotlib", "progress": "tqdm", "onnx": "onnx", "safetensors": "safetensors", "bench": "torch"}
+    names = {
+        "sklearn": "sklearn",
+        "plot": "matplotlib",
+        "progress": "tqdm",
+        "onnx": "onnx",
+        "safetensors": "safetensors",
+        "bench": "torch",
+    }
     return {extra: find_spec(module) is not None for extra, module in names.items()}
 
 
@@ -67,11 +76,23 @@ def _rows(result: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if key == "thread_pools":
             for pool in value:
                 version = f" {pool['version']}" if pool["version"] else ""
-                rows.append((f"{pool['user_api']} threads", f"{pool['num_threads']} ({pool['internal_api']}{version}, {pool['filepath']})"))
+                rows.append(
+                    (
+                        f"{pool['user_api']} threads",
+                        f"{pool['num_threads']} ({pool['internal_api']}{version}, {pool['filepath']})",
+                    )
+                )
         elif isinstance(value, dict):
             rows += _rows(value, f"{name}.")
         elif isinstance(value, list):
             rows.append((name, ", ".join(str(item) for item in value) or "none"))
         else:
-            rows.append((name, {None: "unknown", True: "yes", False: "no"}.get(value, str(value)) if value is None or isinstance(value, bool) else str(value)))
+            rows.append(
+                (
+                    name,
+                    {None: "unknown", True: "yes", False: "no"}.get(value, str(value))
+                    if value is None or isinstance(value, bool)
+                    else str(value),
+                )
+            )
     return rows

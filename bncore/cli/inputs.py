@@ -30,7 +30,9 @@ def load_for_net(args: argparse.Namespace, meta: dict[str, Any]) -> Dataset:
     same = meta.get("data") == args.data
     seed = args.seed if args.seed is not None else meta.get("seed", 0) if same else 0
     target = args.target if args.target is not None else meta.get("target") if same else None
-    return load(args.data, target, seed=seed, task=meta.get("task"), dtype=meta.get("dtype", "float32"))
+    return load(
+        args.data, target, seed=seed, task=meta.get("task"), dtype=meta.get("dtype", "float32")
+    )
 
 
 def loss_of(data: Dataset) -> str:
@@ -72,11 +74,17 @@ def input_shape(net: Layer, meta: dict[str, Any], given: str | None) -> tuple[in
             raise ValueError(f"--input-shape: expected sizes >= 1 such as 1,28,28, got {given!r}")
         return shape
     noted = meta.get("input_shape")
-    if isinstance(noted, list) and noted and all(isinstance(size, int) and size >= 1 for size in noted):
+    if (
+        isinstance(noted, list)
+        and noted
+        and all(isinstance(size, int) and size >= 1 for size in noted)
+    ):
         return tuple(noted)
     features = _first_features(net)
     if features is None:
-        raise ValueError("the net's file does not say what its inputs look like: give --input-shape or --check DATA")
+        raise ValueError(
+            "the net's file does not say what its inputs look like: give --input-shape or --check DATA"
+        )
     return (features,)
 
 

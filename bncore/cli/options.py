@@ -38,7 +38,9 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help lists the options)\n")
 
 
-def _number(kind: Callable[[str], Any], accept: Callable[[Any], bool], expected: str) -> Callable[[str], Any]:
+def _number(
+    kind: Callable[[str], Any], accept: Callable[[Any], bool], expected: str
+) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         try:
             value = kind(text)
@@ -54,7 +56,9 @@ def _number(kind: Callable[[str], Any], accept: Callable[[Any], bool], expected:
 positive_int = _number(int, lambda value: value >= 1, "an integer >= 1")
 non_negative_int = _number(int, lambda value: value >= 0, "an integer >= 0")
 positive = _number(float, lambda value: math.isfinite(value) and value > 0, "a finite number > 0")
-non_negative = _number(float, lambda value: math.isfinite(value) and value >= 0, "a finite number >= 0")
+non_negative = _number(
+    float, lambda value: math.isfinite(value) and value >= 0, "a finite number >= 0"
+)
 
 
 fraction = _number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
@@ -62,7 +66,9 @@ fraction = _number(float, lambda value: 0 <= value < 1, "a number from 0 to belo
 
 def add_common(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
     """--json, --quiet, --debug, and --force for a command that writes files."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout instead of text")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object on stdout instead of text"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress and no remarks on stderr")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if writes:
@@ -71,7 +77,10 @@ def add_common(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--threads", type=positive_int, metavar="N", help="threads of OpenMP and BLAS together (default: what the machine allows)"
+        "--threads",
+        type=positive_int,
+        metavar="N",
+        help="threads of OpenMP and BLAS together (default: what the machine allows)",
     )
 
 
@@ -96,9 +105,17 @@ def limit_threads(count: int | None) -> Iterator[None]:
 def add_data(parser: argparse.ArgumentParser) -> None:
     """DATA with --target and --seed, which decides the split into training and test samples."""
     parser.add_argument(
-        "data", metavar="DATA", help="digits, wine, breast_cancer, iris, diabetes, or a file: .npz, .csv[.gz], IDX (MNIST), CIFAR"
+        "data",
+        metavar="DATA",
+        help="digits, wine, breast_cancer, iris, diabetes, or a file: .npz, .csv[.gz], IDX (MNIST), CIFAR",
     )
-    parser.add_argument("--target", metavar="COLUMN", help="target column of a .csv file, by name or position")
     parser.add_argument(
-        "--seed", type=non_negative_int, default=None, metavar="N", help="of the split into training and test samples (default: as trained, else 0)"
+        "--target", metavar="COLUMN", help="target column of a .csv file, by name or position"
+    )
+    parser.add_argument(
+        "--seed",
+        type=non_negative_int,
+        default=None,
+        metavar="N",
+        help="of the split into training and test samples (default: as trained, else 0)",
     )

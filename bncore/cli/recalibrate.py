@@ -23,8 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sequential: layer by layer, equals what evaluation computes; pooled: exact merge of batches; "
         "average: mean over batches; ema: as training left them (default: %(default)s)",
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="where to save the recalibrated net (.npz)")
-    parser.add_argument("--batch-size", type=positive_int, default=256, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="where to save the recalibrated net (.npz)"
+    )
+    parser.add_argument(
+        "--batch-size", type=positive_int, default=256, metavar="N", help="default: %(default)s"
+    )
     add_threads(parser)
     add_common(parser)
 
@@ -44,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     with limit_threads(args.threads):
         before = evaluate(net.eval(), data.x_test, data.y_test, loss, batch_size=args.batch_size)
         with Progress(label="recalibrate", show=not args.quiet) as progress:
-            report = recalibrate(net, data.x_train, method=args.method, batch_size=args.batch_size, progress=progress)
+            report = recalibrate(
+                net, data.x_train, method=args.method, batch_size=args.batch_size, progress=progress
+            )
         after = evaluate(net.eval(), data.x_test, data.y_test, loss, batch_size=args.batch_size)
     save(net, args.out, meta=meta, force=args.force)
     result: dict[str, Any] = {

@@ -36,7 +36,10 @@ def table(rows: Iterable[Sequence[Any]], *, indent: str = "  ") -> str:
     if not cells:
         return ""
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in cells
+    )
     return "\n".join(indent + line.rstrip() for line in lines)
 
 
@@ -59,11 +62,17 @@ def recalibration_text(section: dict[str, Any]) -> list[str]:
         else "recalibration: no norm with running averages"
     ]
     rows = [
-        (layer["path"], f"mean moved {layer['mean_shift']:.2g} std", "variance times {:.3g} to {:.3g}".format(*layer["variance_ratio"]))
+        (
+            layer["path"],
+            f"mean moved {layer['mean_shift']:.2g} std",
+            "variance times {:.3g} to {:.3g}".format(*layer["variance_ratio"]),
+        )
         for layer in section["layers"]
     ]
     if rows:
         lines.append(table(rows))
     lines += [f"  {item['path']} left alone: {item['why']}" for item in section["skipped"]]
-    lines.append(f"  test part before: {score_text(section['before'])}; after: {score_text(section['after'])}")
+    lines.append(
+        f"  test part before: {score_text(section['before'])}; after: {score_text(section['after'])}"
+    )
     return lines

@@ -37,22 +37,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--net", choices=NETS, help="default: cnn for images, else mlp")
     parser.add_argument("--norm", choices=NORMS, default="batch", help="default: %(default)s")
-    parser.add_argument("--epochs", type=positive_int, default=20, metavar="N", help="default: %(default)s")
-    parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="default: %(default)s")
-    parser.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="sgd", help="default: %(default)s")
-    parser.add_argument("--lr", type=positive, metavar="X", help="peak learning rate (default: sgd 0.1, adamw 0.003)")
-    parser.add_argument("--momentum", type=fraction, default=0.9, metavar="X", help="of sgd (default: %(default)s)")
     parser.add_argument(
-        "--weight-decay", type=non_negative, default=5e-4, metavar="X", help="of weights alone, never of norms and biases (default: %(default)s)"
+        "--epochs", type=positive_int, default=20, metavar="N", help="default: %(default)s"
     )
-    parser.add_argument("--schedule", choices=SCHEDULES, default="one_cycle", help="of the learning rate (default: %(default)s)")
-    parser.add_argument("--clip-norm", type=positive, metavar="X", help="largest gradient norm (default: no limit)")
-    parser.add_argument("--label-smoothing", type=fraction, default=0.0, metavar="X", help="default: %(default)s")
-    parser.add_argument("--validation", type=fraction, metavar="SHARE", help="hold back this share of the training samples")
-    parser.add_argument("--patience", type=positive_int, metavar="N", help="stop after N epochs without a better validation loss")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: %(default)s")
-    parser.add_argument("--out", metavar="FILE", help="save the trained, recalibrated, unfolded net (.npz)")
-    parser.add_argument("--history", metavar="FILE", help="save the epochs' losses: .json, or a plot as .png")
+    parser.add_argument(
+        "--batch-size", type=positive_int, default=64, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--optimizer", choices=tuple(OPTIMIZERS), default="sgd", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--lr",
+        type=positive,
+        metavar="X",
+        help="peak learning rate (default: sgd 0.1, adamw 0.003)",
+    )
+    parser.add_argument(
+        "--momentum", type=fraction, default=0.9, metavar="X", help="of sgd (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--weight-decay",
+        type=non_negative,
+        default=5e-4,
+        metavar="X",
+        help="of weights alone, never of norms and biases (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="one_cycle",
+        help="of the learning rate (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--clip-norm", type=positive, metavar="X", help="largest gradient norm (default: no limit)"
+    )
+    parser.add_argument(
+        "--label-smoothing", type=fraction, default=0.0, metavar="X", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--validation",
+        type=fraction,
+        metavar="SHARE",
+        help="hold back this share of the training samples",
+    )
+    parser.add_argument(
+        "--patience",
+        type=positive_int,
+        metavar="N",
+        help="stop after N epochs without a better validation loss",
+    )
+    parser.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="save the trained, recalibrated, unfolded net (.npz)"
+    )
+    parser.add_argument(
+        "--history", metavar="FILE", help="save the epochs' losses: .json, or a plot as .png"
+    )
     add_threads(parser)
     add_common(parser)
 
@@ -71,7 +113,12 @@ def run(args: argparse.Namespace) -> int:
         seconds = time.perf_counter() - start
         result: dict[str, Any] = {
             "command": "train",
-            "data": {"name": data.name, "task": data.task, "train": len(data.x_train), "test": len(data.x_test)},
+            "data": {
+                "name": data.name,
+                "task": data.task,
+                "train": len(data.x_train),
+                "test": len(data.x_test),
+            },
             "net": {"name": name, "norm": args.norm, "parameters": net.num_parameters},
             "epochs": len(history.epochs),
             "seconds": seconds,
@@ -98,11 +145,15 @@ def _check_files(args: argparse.Namespace) -> None:
     if args.history is not None:
         suffix = Path(args.history).suffix.lower()
         if suffix not in (".json", ".png"):
-            raise ValueError(f"--history: expected a name that ends in .json or .png, got {args.history!r}")
+            raise ValueError(
+                f"--history: expected a name that ends in .json or .png, got {args.history!r}"
+            )
         if suffix == ".png":
             require("matplotlib", "plot")
     if args.patience is not None and args.validation is None:
-        raise ValueError("--patience needs --validation SHARE: without held-back samples there is nothing to watch")
+        raise ValueError(
+            "--patience needs --validation SHARE: without held-back samples there is nothing to watch"
+        )
 
 
 def _build_net(args: argparse.Namespace, data: Dataset) -> tuple[Layer, str]:
@@ -112,7 +163,9 @@ def _build_net(args: argparse.Namespace, data: Dataset) -> tuple[Layer, str]:
     images = len(data.shape) == 3
     name = args.net or ("cnn" if images else "mlp")
     if name != "mlp" and not images:
-        raise ValueError(f"--net {name} needs images, {data.name} has samples of shape {data.shape}: use mlp")
+        raise ValueError(
+            f"--net {name} needs images, {data.name} has samples of shape {data.shape}: use mlp"
+        )
     inputs = data.shape[0] if name != "mlp" else _product(data.shape)
     net = getattr(nets, name)(inputs, data.outputs, norm=args.norm, rng=args.seed, dtype=args.dtype)
     return net, name
@@ -134,7 +187,11 @@ def _fit(args: argparse.Namespace, net: Layer, data: Dataset) -> History:
         if args.optimizer == "sgd"
         else training.AdamW(lr=lr, weight_decay=args.weight_decay)
     )
-    loss = training.CrossEntropy(label_smoothing=args.label_smoothing) if data.task == "classification" else training.MSE()
+    loss = (
+        training.CrossEntropy(label_smoothing=args.label_smoothing)
+        if data.task == "classification"
+        else training.MSE()
+    )
     history = training.fit(
         net,
         data.x_train,
@@ -178,13 +235,21 @@ def _measure(args: argparse.Namespace, net: Layer, data: Dataset) -> dict[str, A
         "test_accuracy": after.get("accuracy"),
         "test_loss": after["loss"],
         "recalibration": {**change.to_dict(), "before": before, "after": after},
-        "fold": {**fold_section(report, agreement), "agree": agreement.within(default_tolerance(args.dtype))},
+        "fold": {
+            **fold_section(report, agreement),
+            "agree": agreement.within(default_tolerance(args.dtype)),
+        },
         "latency_us": {**single, "batched": batch},
     }
 
 
 def _save(
-    args: argparse.Namespace, net: Layer, data: Dataset, name: str, history: History, result: dict[str, Any]
+    args: argparse.Namespace,
+    net: Layer,
+    data: Dataset,
+    name: str,
+    history: History,
+    result: dict[str, Any],
 ) -> None:
     from ..io import save
     from ..support.files import atomic_path
@@ -218,7 +283,11 @@ def _text(result: dict[str, Any]) -> str:
     from .agreement import fold_text
 
     accuracy = result["test_accuracy"]
-    headline = f"test loss {result['test_loss']:.4g}" if accuracy is None else f"test accuracy {percent(accuracy)}"
+    headline = (
+        f"test loss {result['test_loss']:.4g}"
+        if accuracy is None
+        else f"test accuracy {percent(accuracy)}"
+    )
     single, batch = result["latency_us"], result["latency_us"]["batched"]
     return "\n".join(
         [

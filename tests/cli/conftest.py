@@ -63,7 +63,13 @@ def shell() -> Command:
 
     def run(*argv: str, **extra: str) -> Outcome:
         command = [sys.executable, "-m", "bncore", *map(str, argv)]
-        done = subprocess.run(command, env=environment(**extra), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command,
+            env=environment(**extra),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
@@ -96,7 +102,11 @@ def trained(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     path = tmp_path_factory.mktemp("net") / "net.npz"
     argv = ["train", images, "--epochs", "3", "--seed", "5", "--out", path, "--json", "--quiet"]
     done = subprocess.run(
-        [sys.executable, "-m", "bncore", *map(str, argv)], env=environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-m", "bncore", *map(str, argv)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return Trained(path, images, json.loads(done.stdout))

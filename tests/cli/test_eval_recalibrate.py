@@ -22,7 +22,10 @@ def test_eval_agrees_with_train(call: Command, trained: Trained) -> None:
 
 
 def test_eval_splits(call: Command, trained: Trained) -> None:
-    count = {split: call("eval", trained.path, trained.data, "--split", split, "--json").json["samples"] for split in ("train", "test", "all")}
+    count = {
+        split: call("eval", trained.path, trained.data, "--split", split, "--json").json["samples"]
+        for split in ("train", "test", "all")
+    }
     assert count["train"] + count["test"] == count["all"] == 240
 
 
@@ -35,17 +38,33 @@ def test_eval_text(call: Command, trained: Trained) -> None:
 def test_recalibrate(call: Command, trained: Trained, tmp_path: Path, method: str) -> None:
     before = trained.path.read_bytes()
     out = tmp_path / "new.npz"
-    done = call("recalibrate", trained.path, trained.data, "--method", method, "--out", out, "--json", "--quiet")
+    done = call(
+        "recalibrate",
+        trained.path,
+        trained.data,
+        "--method",
+        method,
+        "--out",
+        out,
+        "--json",
+        "--quiet",
+    )
     assert done.code == 0, done.err
     result = done.json
     assert result["method"] == method
-    assert {"loss", "accuracy"} <= set(result["before"]) and {"loss", "accuracy"} <= set(result["after"])
+    assert {"loss", "accuracy"} <= set(result["before"]) and {"loss", "accuracy"} <= set(
+        result["after"]
+    )
     assert result["before"]["loss"] == pytest.approx(trained.result["test_loss"])
     assert trained.path.read_bytes() == before
-    assert call("eval", out, trained.data, "--json").json["loss"] == pytest.approx(result["after"]["loss"])
+    assert call("eval", out, trained.data, "--json").json["loss"] == pytest.approx(
+        result["after"]["loss"]
+    )
 
 
-def test_sequential_measures_what_evaluation_computes(call: Command, trained: Trained, tmp_path: Path) -> None:
+def test_sequential_measures_what_evaluation_computes(
+    call: Command, trained: Trained, tmp_path: Path
+) -> None:
     """train has done it already: doing it again changes nothing but the last digits."""
     out = tmp_path / "new.npz"
     assert call("recalibrate", trained.path, trained.data, "--out", out, "--quiet").code == 0

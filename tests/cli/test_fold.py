@@ -13,14 +13,20 @@ from .conftest import Command, Trained
 
 
 @pytest.mark.parametrize("check", [True, False], ids=["on data", "on random inputs"])
-def test_the_folded_net_answers_the_same(call: Command, trained: Trained, tmp_path: Path, check: bool) -> None:
+def test_the_folded_net_answers_the_same(
+    call: Command, trained: Trained, tmp_path: Path, check: bool
+) -> None:
     out = tmp_path / "folded.npz"
-    done = call("fold", trained.path, "--out", out, "--json", *(["--check", trained.data] if check else []))
+    done = call(
+        "fold", trained.path, "--out", out, "--json", *(["--check", trained.data] if check else [])
+    )
     assert done.code == 0, done.err
     result = done.json
     assert result["agree"] is True and result["out"] == str(out)
     assert result["fold"]["norms_folded"] == trained.result["fold"]["norms_folded"]
-    assert result["fold"]["max_abs_error"] <= result["tolerance"] * max(1.0, result["fold"]["largest_output"])
+    assert result["fold"]["max_abs_error"] <= result["tolerance"] * max(
+        1.0, result["fold"]["largest_output"]
+    )
     x = bn.data.load(trained.data).x_test
     np.testing.assert_allclose(bn.load(out)(x), bn.load(trained.path)(x), rtol=1e-4, atol=1e-4)
 
@@ -28,7 +34,11 @@ def test_the_folded_net_answers_the_same(call: Command, trained: Trained, tmp_pa
 def test_every_norm_is_accounted_for(call: Command, trained: Trained, tmp_path: Path) -> None:
     done = call("fold", trained.path, "--out", tmp_path / "f.npz", "--json")
     fold = done.json["fold"]
-    norms = [path for path, layer in bn.load(trained.path).named_layers() if type(layer).__name__ == "BatchNorm"]
+    norms = [
+        path
+        for path, layer in bn.load(trained.path).named_layers()
+        if type(layer).__name__ == "BatchNorm"
+    ]
     told = [item["norm"] for item in fold["folded"]] + [item["norm"] for item in fold["kept"]]
     assert len(told) == len(norms)
     assert all(item["why"] for item in fold["kept"])
@@ -48,7 +58,9 @@ def test_text_names_each_norm(call: Command, trained: Trained, tmp_path: Path) -
     assert "saved" in done.err
 
 
-def test_disagreement_saves_nothing(call: Command, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disagreement_saves_nothing(
+    call: Command, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fold_net = bn.folding.fold_net
 
     def wrong(net: object) -> object:
@@ -79,14 +91,21 @@ def test_a_net_whose_file_says_no_shape(call: Command, trained: Trained, tmp_pat
     bn.save(bn.load(trained.path), tmp_path / "bare.npz")
     done = call("fold", tmp_path / "bare.npz", "--out", tmp_path / "f.npz")
     assert done.code == 2 and "--input-shape" in done.err and "--check" in done.err
-    done = call("fold", tmp_path / "bare.npz", "--out", tmp_path / "f.npz", "--input-shape", "1,6,6")
+    done = call(
+        "fold", tmp_path / "bare.npz", "--out", tmp_path / "f.npz", "--input-shape", "1,6,6"
+    )
     assert done.code == 0, done.err
     done = call("fold", tmp_path / "bare.npz", "--out", tmp_path / "g.npz", "--input-shape", "1,x")
     assert done.code == 2 and "--input-shape" in done.err
 
 
 def test_an_mlp_says_its_shape_itself(call: Command, tmp_path: Path) -> None:
-    net = bn.Sequential(bn.BatchNorm(4), bn.Linear(4, 8, rng=0), bn.BatchNorm(8, activation="relu"), bn.Linear(8, 2, rng=1))
+    net = bn.Sequential(
+        bn.BatchNorm(4),
+        bn.Linear(4, 8, rng=0),
+        bn.BatchNorm(8, activation="relu"),
+        bn.Linear(8, 2, rng=1),
+    )
     bn.save(net, tmp_path / "mlp.npz")
     done = call("fold", tmp_path / "mlp.npz", "--out", tmp_path / "f.npz", "--json")
     assert done.code == 0, done.err
