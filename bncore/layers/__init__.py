@@ -8,6 +8,7 @@ from .dropout import Dropout
 from .init import seed
 from .linear import Linear
 from .norm import BatchNorm
+from .padding import Pad
 from .parameters import Parameter
 from .pooling import AvgPool, Flatten, GlobalAvgPool, GlobalMaxPool, MaxPool
 from .registry import build, register
@@ -30,6 +31,7 @@ __all__ = [
     "Linear",
     "LoadReport",
     "MaxPool",
+    "Pad",
     "Parameter",
     "ReLU",
     "Residual",
