@@ -1,7 +1,9 @@
-"""Algebra of folding: a per-channel affine map absorbed into the weights of a linear operation, in float64.
+"""Algebra of folding: a per-channel affine map absorbed into the weights of a linear operation, in
+float64.
 
-Knows arrays only: no layers, no files, no graph. Weights come in any float type and leave in float64; `rounded` is
-the one step back to the storage type, and the place that refuses a result the storage type cannot hold.
+Knows arrays only: no layers, no files, no graph. Weights come in any float type and leave in
+float64; `rounded` is the one step back to the storage type, and the place that refuses a result the
+storage type cannot hold.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array64 = NDArray[np.float64]
 
-# More than this share of the nonzero weights falling below the smallest normal number is not an exact fold any more.
+# More than this share of the nonzero weights falling below the smallest normal number is not an
+# exact fold any more.
 SUBNORMAL_SHARE = 0.1
-# A forward fold adds s·x and -s·center after rounding, where the norm subtracted first. Their common part may cost this much
-# of one standard deviation: means up to 256 standard deviations away in float32, any in float64.
+# A forward fold adds s·x and -s·center after rounding, where the norm subtracted first. Their
+# common part may cost this much of one standard deviation: means up to 256 standard deviations away
+# in float32, any in float64.
 CANCELLATION = 2.0**-15
 
 
@@ -27,9 +31,11 @@ class FoldRefused(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """The map ``y = scale·(x - center) + shift``, one entry per channel, all of shape (c,) in float64.
+    """The map ``y = scale·(x - center) + shift``, one entry per channel, all of shape (c,) in
+    float64.
 
-    The center is kept apart from the shift, so that ``bias - center`` can be formed first where both are large.
+    The center is kept apart from the shift, so that ``bias - center`` can be formed first where
+    both are large.
     """
 
     scale: Array64
@@ -99,7 +105,9 @@ class Affine:
         return Affine(*(np.repeat(a, times) for a in (self.scale, self.center, self.shift)))
 
     def tile(self, times: int) -> Affine:
-        """All channels one after another, `times` times: (H, W, C) flattened in C order, times = H·W."""
+        """All channels one after another, `times` times: (H, W, C) flattened in C order, times =
+        H·W.
+        """
         return Affine(*(np.tile(a, times) for a in (self.scale, self.center, self.shift)))
 
     def split(self, sizes: Sequence[int]) -> list[Affine]:
@@ -120,7 +128,8 @@ class Affine:
 def norm_affine(
     weight: ArrayLike | None, bias: ArrayLike | None, mean: ArrayLike, var: ArrayLike, eps: float
 ) -> Affine:
-    """The map of a norm in evaluation: ``scale = weight/sqrt(var + eps)``, ``center = mean``, ``shift = bias``.
+    """The map of a norm in evaluation: ``scale = weight/sqrt(var + eps)``, ``center = mean``,
+    ``shift = bias``.
 
     Parameters
     ----------
@@ -170,10 +179,12 @@ def norm_affine(
 def into_output(
     weight: ArrayLike, bias: ArrayLike | None, affine: Affine
 ) -> tuple[Array64, Array64]:
-    """Absorb the map that follows a linear (out, in) or convolution (out, in/groups, *k): any rank, any groups.
+    """Absorb the map that follows a linear (out, in) or convolution (out, in/groups, *k): any rank,
+    any groups.
 
-    ``W'[o] = scale[o]·W[o]``, ``b' = scale·(b - center) + shift``. Axis 0 is the absolute output channel for every group.
-    A norm's own weight (c,) is the same case with one input per output: two norms in a row compose to one.
+    ``W'[o] = scale[o]·W[o]``, ``b' = scale·(b - center) + shift``. Axis 0 is the absolute output
+    channel for every group. A norm's own weight (c,) is the same case with one input per output:
+    two norms in a row compose to one.
     """
     w, b = _as_float64(weight, bias, affine.channels)
     _match("weight's output channels", w.shape[0], affine)
@@ -187,7 +198,8 @@ def into_transposed_output(
 ) -> tuple[Array64, Array64]:
     """Absorb the map that follows a transposed convolution, weight (in, out/groups, *k).
 
-    The weight viewed as (groups, in/groups, out/groups, *k) times the scale viewed as (groups, 1, out/groups, 1, ...).
+    The weight viewed as (groups, in/groups, out/groups, *k) times the scale viewed as (groups, 1,
+    out/groups, 1, ...).
     """
     w, b = _as_float64(weight, bias, affine.channels)
     _match("weight's output channels", w.shape[1] * groups, affine)
@@ -206,12 +218,14 @@ def into_input(
 ) -> tuple[Array64, Array64]:
     """Absorb the map that precedes a linear (out, in) or convolution (out, in/groups, *k).
 
-    ``W'[:, i] = W[:, i]·scale[i]``, ``b' = b + Σ W[:, i, ...]·t[i]``; with groups every group owns its run of channels.
+    ``W'[:, i] = W[:, i]·scale[i]``, ``b' = b + Σ W[:, i, ...]·t[i]``; with groups every group owns
+    its run of channels.
 
     Parameters
     ----------
     zero_padded : bool
-        The convolution pads its input with zeros, which the map would have to leave alone: exact for t = 0 only.
+        The convolution pads its input with zeros, which the map would have to leave alone: exact
+        for t = 0 only.
 
     Raises
     ------
@@ -238,8 +252,9 @@ def into_transposed_input(
 ) -> tuple[Array64, Array64]:
     """Absorb the map that precedes a transposed convolution, weight (in, out/groups, *k).
 
-    ``W'[i] = scale[i]·W[i]``. A shift reaches the outputs unevenly (they overlap different numbers of taps), so t must be
-    0 unless the kernel is `pointwise` (one tap, stride 1, no padding): ``b' = b + Σ W[i]·t[i]``.
+    ``W'[i] = scale[i]·W[i]``. A shift reaches the outputs unevenly (they overlap different numbers
+    of taps), so t must be 0 unless the kernel is `pointwise` (one tap, stride 1, no padding): ``b'
+    = b + Σ W[i]·t[i]``.
 
     Raises
     ------
@@ -261,8 +276,9 @@ def into_transposed_input(
 def check_forward(affine: Affine, dtype: DTypeLike) -> None:
     """Refuse a forward fold that would lose what the norm's own subtraction keeps.
 
-    ``s·(x - center)`` becomes ``(s·x) + (-s·center)``, each rounded to the storage type: with a center thousands of standard
-    deviations from 0 nothing of x is left. Backward folds are not concerned: the unfolded output is rounded there as well.
+    ``s·(x - center)`` becomes ``(s·x) + (-s·center)``, each rounded to the storage type: with a
+    center thousands of standard deviations from 0 nothing of x is left. Backward folds are not
+    concerned: the unfolded output is rounded there as well.
     """
     lost = np.abs(affine.scale * affine.center) * np.finfo(dtype).eps
     if lost.size and lost.max() > CANCELLATION:
@@ -282,8 +298,9 @@ def rounded(
     Raises
     ------
     FoldRefused
-        When a value is not finite in `dtype`, or more than `subnormal_share` of the nonzero ones fall below its
-        smallest normal number (1 for a bias, to which a subnormal part is a rounding like any other).
+        When a value is not finite in `dtype`, or more than `subnormal_share` of the nonzero ones
+        fall below its smallest normal number (1 for a bias, to which a subnormal part is a rounding
+        like any other).
     """
     with np.errstate(over="ignore", under="ignore"):
         result = values.astype(dtype)

@@ -1,4 +1,6 @@
-"""The algebra of folding against applying the map explicitly: every linear operation, side and group count."""
+"""The algebra of folding against applying the map explicitly: every linear operation, side and
+group count.
+"""
 
 import numpy as np
 import pytest
