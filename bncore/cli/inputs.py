@@ -89,11 +89,11 @@ def input_shape(net: Layer, meta: dict[str, Any], given: str | None) -> tuple[in
 
 
 def _first_features(net: Layer) -> int | None:
-    """Width of the first Linear, if nothing but norms (of any shape) comes before it."""
+    """Width of the first Linear, if nothing but norms and flattening comes before it."""
     for _, layer in net.named_layers():
         kind, config = type(layer).__name__, layer.config()
         if kind == "Linear":
             return int(config["in_features"])
-        if kind not in ("Sequential", "BatchNorm"):
+        if kind not in ("Sequential", "Flatten", "BatchNorm"):
             return None
     return None
