@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--net", choices=NETS, help="default: cnn for images, else mlp")
     parser.add_argument("--norm", choices=NORMS, default="batch", help="default: %(default)s")
     parser.add_argument(
-        "--epochs", type=positive_int, default=20, metavar="N", help="default: %(default)s"
+        "--epochs", type=positive_int, default=30, metavar="N", help="default: %(default)s"
     )
     parser.add_argument(
         "--batch-size", type=positive_int, default=64, metavar="N", help="default: %(default)s"
@@ -72,7 +73,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clip-norm", type=positive, metavar="X", help="largest gradient norm (default: no limit)"
     )
     parser.add_argument(
-        "--label-smoothing", type=fraction, default=0.0, metavar="X", help="default: %(default)s"
+        "--label-smoothing",
+        type=fraction,
+        default=0.1,
+        metavar="X",
+        help="of classes, in training (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--augment",
+        choices=("auto", "none", "shift"),
+        default="auto",
+        help="shift: move images by up to a pixel in training; auto: shift if DATA are images",
     )
     parser.add_argument(
         "--validation",
@@ -166,16 +177,19 @@ def _build_net(args: argparse.Namespace, data: Dataset) -> tuple[Layer, str]:
         raise ValueError(
             f"--net {name} needs images, {data.name} has samples of shape {data.shape}: use mlp"
         )
-    inputs = data.shape[0] if name != "mlp" else _product(data.shape)
+    inputs = data.shape[0] if name != "mlp" else math.prod(data.shape)
     net = getattr(nets, name)(inputs, data.outputs, norm=args.norm, rng=args.seed, dtype=args.dtype)
     return net, name
 
 
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+def _shifts(args: argparse.Namespace, data: Dataset) -> bool:
+    """Whether training images are moved about."""
+    images = len(data.shape) == 3
+    if args.augment == "shift" and not images:
+        raise ValueError(
+            f"--augment shift needs images, {data.name} has samples of shape {data.shape}"
+        )
+    return images and args.augment != "none"
 
 
 def _fit(args: argparse.Namespace, net: Layer, data: Dataset) -> History:
@@ -204,6 +218,7 @@ def _fit(args: argparse.Namespace, net: Layer, data: Dataset) -> History:
         validation=args.validation,
         early_stopping=args.patience,
         clip_norm=args.clip_norm,
+        augment="shift" if _shifts(args, data) else None,
         seed=args.seed,
         progress=not args.quiet,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import bncore as bn
+import bncore.statistics
 from bncore.cli import recalibrate, train
 from bncore.training import schedules
 

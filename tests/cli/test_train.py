@@ -109,7 +109,9 @@ def test_every_small_net_trains(call: Command, images: Path, net: str, norm: str
     assert done.code == 0, done.err
     fold = done.json["fold"]
     # an mlp's raw inputs are standardized by a norm in any case
-    assert fold["norms_folded"] + fold["norms_left"] == {"mlp": 1, "cnn": 0}[net] + 3 * (norm == "batch") - (net == "mlp" and norm == "batch")
+    assert fold["norms_folded"] + fold["norms_left"] == {"mlp": 1, "cnn": 0}[net] + 3 * (
+        norm == "batch"
+    ) - (net == "mlp" and norm == "batch")
     assert math.isfinite(done.json["test_loss"])
 
 
