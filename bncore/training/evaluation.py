@@ -28,8 +28,8 @@ def evaluating(net: Layer) -> Iterator[Layer]:
     try:
         yield net
     finally:
-        for layer, layer.training, layer.keeps in modes:
-            pass
+        for layer, training, keeps in modes:
+            layer.training, layer.keeps = training, keeps
 
 
 def predict(net: Layer, x: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
