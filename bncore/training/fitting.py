@@ -139,7 +139,7 @@ class _Streams:
 
 @dataclass
 class _Run:
-    """What one epoch of training needs, and what it leaves for the progress display."""
+    """What one epoch of training needs, and ``shown`` beside the progress; ``unreported`` steps are not displayed yet."""
 
     trainer: Trainer
     x: np.ndarray
@@ -149,12 +149,13 @@ class _Run:
     augment: augmentation.Augment | None
     streams: _Streams
     shown: dict[str, float] = field(default_factory=dict)
+    unreported: int = 0
 
     def epoch(self, bar: Progress) -> dict[str, float]:
         """Every sample once; means over samples of the loss and, if known, of the accuracy."""
         judge = self.trainer.loss
         total = right = 0.0
-        known, unreported, reported = True, 0, time.monotonic()
+        known, reported = True, time.monotonic()
         for batch in epoch_batches(len(self.x), self.batch_size, self.streams.shuffle, smallest=self.smallest):
             x, y = self.x[batch], self.y[batch]
             if self.augment is not None:
@@ -164,17 +165,19 @@ class _Run:
             accuracy = judge.accuracy(pred, y)
             known = known and accuracy is not None
             right += (accuracy or 0.0) * len(batch)
-            unreported += 1
+            self.unreported += 1
             now = time.monotonic()
             if now - reported > 0.1:  # formatting text for each step of a small net would cost more than the step
-                bar.step(unreported, **self.shown, loss=loss)
-                unreported, reported = 0, now
+                self.report(bar, self.shown | {"loss": loss})
+                reported = now
         means = {"loss": total / len(self.x)}
         if known:
             means["accuracy"] = right / len(self.x)
-        self.shown = {"epoch": self.shown.get("epoch", 0) + 1}
-        bar.step(unreported, **self.shown, **means)
         return means
+
+    def report(self, bar: Progress, values: dict[str, float]) -> None:
+        bar.step(self.unreported, **values)
+        self.unreported = 0
 
 
 def _epochs(
@@ -198,8 +201,9 @@ def _epochs(
         if held is not None:
             measured = evaluate(trainer.net, *held, trainer.loss, batch_size=max(run.batch_size, 256))
             record |= {f"val_{name}": value for name, value in measured.items()}
-            run.shown |= {name: value for name, value in record.items() if name.startswith("val_")}
         record["seconds"] = time.perf_counter() - begin
+        run.shown = {name: value for name, value in record.items() if name not in ("steps", "lr", "seconds")}
+        run.report(bar, run.shown)
         history.epochs.append(record)
         end = EpochEnd(trainer.net, trainer, record, history)
         asked = [listener for listener in listeners if listener(end)]
