@@ -105,7 +105,8 @@ def fit(
         net, loss=judge, optimizer=optimizer, schedule=schedule, total_steps=epochs * steps, clip_norm=clip_norm
     )
     net.reseed(streams.dropout)
-    listeners = [*callbacks, stopper] if stopper else list(callbacks)
+    # the stopper first: it remembers the net as it was measured
+    listeners = [stopper, *callbacks] if stopper else list(callbacks)
     run = _Run(trainer, x, y, batch_size, smallest, augmentation.resolve(augment), streams)
     history = History()
     try:
@@ -271,6 +272,7 @@ def _limited(threads: int | None) -> AbstractContextManager[object]:
     """Limits OpenMP and BLAS once for the whole fit: a limit costs far more than a layer."""
     if threads is None:
         return nullcontext()
+    count = checks.positive_int(threads, "threads")
     from .. import threads as limit
 
-    return limit(checks.positive_int(threads, "threads"))
+    return limit(count)

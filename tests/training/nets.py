@@ -35,9 +35,10 @@ def torch_mirror(net):
     """The same layers with the same values in PyTorch; fused ReLUs become modules that hold no state."""
     import torch
 
-    modules = {}
+    modules, flat = {}, False
     for name, layer in net.children():
-        module, relu = _module(torch, layer), getattr(layer, "activation", None) == "relu"
+        flat = flat or type(layer).__name__ in ("Flatten", "GlobalAvgPool", "Linear")
+        module, relu = _module(torch, layer, flat), getattr(layer, "activation", None) == "relu"
         modules[name] = torch.nn.Sequential(module, torch.nn.ReLU()) if relu else module
     mirror = torch.nn.Sequential()
     for name, module in modules.items():
@@ -51,10 +52,11 @@ def torch_mirror(net):
     return mirror.train()
 
 
-def _module(torch, layer):
+def _module(torch, layer, flat):
     nn, kind = torch.nn, type(layer).__name__
     if kind == "BatchNorm":
-        return nn.BatchNorm2d(layer.num_features, eps=layer.eps, affine=layer.weight is not None, dtype=_dtype(torch, layer))
+        make = nn.BatchNorm1d if flat else nn.BatchNorm2d
+        return make(layer.num_features, eps=layer.eps, affine=layer.weight is not None, dtype=_dtype(torch, layer))
     if kind == "Linear":
         out, inputs = layer.weight.shape
         return nn.Linear(inputs, out, bias=layer.bias is not None, dtype=_dtype(torch, layer))
