@@ -1,0 +1,12 @@
+# cython: language_level=3, wraparound=False, initializedcheck=False, cdivision=True, freethreading_compatible=True
+"""The compiled core: NumPy arrays to checked pointers and back. No mathematics here, no conversion of users' arrays.
+
+An argument that is not taken as it is raises `Refused`; ``functional`` then converts it or explains. Each family of
+operations has its own include file.
+"""
+
+include "_native_array.pxi"
+include "_native_norm.pxi"
+include "_native_runtime.pxi"
+
+__all__ = [name for name in list(globals()) if not name.startswith("_") and name not in ("cnp", "cython", "Refused")]

@@ -1,0 +1,326 @@
+# Batch norm: forward, backward and their halves.
+
+cdef extern from "bncore.h" nogil:
+    ctypedef struct bnc_norm:
+        int64_t n, c, s
+        const void* x
+        const void* residual
+        void* y
+        const void* gamma
+        const void* beta
+        void* running_mean
+        void* running_var
+        double momentum, eps
+        int unbiased, relu
+        double* mean
+        double* inv_std
+    ctypedef struct bnc_norm_gradient:
+        int64_t n, c, s
+        const void* x
+        const void* dy
+        const void* y
+        const void* gamma
+        const void* beta
+        const double* mean
+        const double* inv_std
+        int relu, batch
+        void* dx
+        void* dresidual
+        void* dgamma
+        void* dbeta
+        double* sum_g
+        double* sum_gx
+        double count
+    ctypedef struct bnc_ops:
+        int (*batch_norm_train)(const bnc_norm*) noexcept nogil
+        int (*batch_norm_eval)(const bnc_norm*) noexcept nogil
+        int (*normalize)(const bnc_norm*) noexcept nogil
+        int (*statistics)(int64_t, int64_t, int64_t, const void*, double*, double*) noexcept nogil
+        int (*batch_norm_backward)(const bnc_norm_gradient*) noexcept nogil
+        int (*gradient_sums)(const bnc_norm_gradient*) noexcept nogil
+        int (*input_gradient)(const bnc_norm_gradient*) noexcept nogil
+    const bnc_ops bnc_ops_f32, bnc_ops_f64
+
+# Below this many elements an operation is over sooner than the GIL is handed on and back.
+cdef int64_t KEEP_GIL = 8192
+
+
+cdef inline const bnc_ops* ops_for(int dtype) noexcept nogil:
+    return &bnc_ops_f64 if dtype == cnp.NPY_FLOAT64 else &bnc_ops_f32
+
+
+@cython.final
+@cython.freelist(32)
+@cython.no_gc
+cdef class NormSaved:
+    """What backward needs: references to the arguments, and mean and inv_std (float64) in a block of the pool."""
+    cdef readonly object x, weight, bias, y
+    cdef readonly bint relu, training, has_residual
+    cdef readonly int axis
+    cdef int dtype
+    cdef int64_t n, c, s
+    cdef double* stats
+
+    def __dealloc__(self):
+        bnc_pool_put(self.stats)
+
+    @property
+    def mean(self):
+        return copy_doubles(self.stats, self.c)
+
+    @property
+    def inv_std(self):
+        return copy_doubles(self.stats + self.c, self.c)
+
+
+cdef Array copy_doubles(const double* from_, int64_t c):
+    cdef Array a = new_vector(c, cnp.NPY_FLOAT64)
+    cdef double* to = <double*>data_of(a)
+    cdef int64_t i
+    for i in range(c):
+        to[i] = from_[i]
+    return a
+
+
+cdef inline double* doubles(object o, int64_t c) except NULL:
+    return <double*>vector(o, cnp.NPY_FLOAT64, c) if o is not None else NULL
+
+
+cdef NormSaved begin(object x, int axis):
+    """A state with x's dtype and its shape as (n, c, s) around the axis."""
+    cdef int dtype = real_type(x)
+    if dtype < 0:
+        raise Refused
+    cdef int i, ndim = cnp.PyArray_NDIM(<Array>x)
+    if axis < 0:
+        axis += ndim
+    if ndim < 2 or axis < 0 or axis >= ndim:
+        raise Refused
+    cdef NormSaved saved = NormSaved.__new__(NormSaved)
+    cdef cnp.npy_intp* dims = cnp.PyArray_DIMS(<Array>x)
+    saved.x = x
+    saved.dtype = dtype
+    saved.axis = axis
+    saved.n = saved.s = 1
+    saved.c = dims[axis]
+    for i in range(axis):
+        saved.n *= dims[i]
+    for i in range(axis + 1, ndim):
+        saved.s *= dims[i]
+    saved.stats = <double*>bnc_pool_get(16 * <size_t>saved.c)
+    if saved.stats == NULL:
+        raise MemoryError("no memory for the statistics")
+    return saved
+
+
+cdef Array fill_forward(bnc_norm* a, NormSaved saved, object weight, object bias, object residual, bint relu, object out):
+    """Checks the arrays every forward takes, completes `a` and `saved`, and returns y."""
+    cdef object x = saved.x, y
+    cdef int dtype = saved.dtype
+    a.n, a.c, a.s = saved.n, saved.c, saved.s
+    a.x = data_of(x)
+    a.gamma = vector(weight, dtype, saved.c)
+    a.beta = vector(bias, dtype, saved.c)
+    a.residual = like(residual, x, dtype)
+    if out is None:
+        y = new_like(x)
+    else:
+        y = out
+        if like(y, x, dtype) == NULL or not is_writable(y) or overlap(y, x):
+            raise Refused
+        if overlap(y, residual) or overlap(y, weight) or overlap(y, bias):
+            raise Refused
+    a.y = data_of(y)
+    a.relu = relu
+    a.mean = saved.stats
+    a.inv_std = saved.stats + saved.c
+    saved.weight = weight
+    saved.bias = bias
+    saved.relu = relu
+    saved.has_residual = residual is not None
+    saved.y = y if relu and saved.has_residual else None
+    return y
+
+
+def batch_norm_train(
+    x, weight, bias, residual, running_mean, running_var, double momentum, double eps, bint unbiased, bint relu,
+    int axis, out
+):
+    """Normalizes by the statistics of x itself and moves the running statistics towards them."""
+    cdef NormSaved saved = begin(x, axis)
+    cdef bnc_norm a
+    cdef int error
+    if not (0 <= momentum <= 1) or not (eps >= 0 and isfinite(eps)) or saved.n * saved.s == 1:
+        raise Refused
+    a.running_mean = vector_out(running_mean, saved.dtype, saved.c)
+    a.running_var = vector_out(running_var, saved.dtype, saved.c)
+    y = fill_forward(&a, saved, weight, bias, residual, relu, out)
+    saved.training = True
+    a.momentum, a.eps, a.unbiased = momentum, eps, unbiased
+    if a.n * a.c * a.s > KEEP_GIL:
+        with nogil:
+            error = ops_for(saved.dtype).batch_norm_train(&a)
+    else:
+        error = ops_for(saved.dtype).batch_norm_train(&a)
+    raise_for(error)
+    return y, saved
+
+
+def batch_norm_eval(x, weight, bias, residual, running_mean, running_var, double eps, bint relu, int axis, out):
+    """Normalizes by the running statistics, which are constants for the gradient."""
+    cdef NormSaved saved = begin(x, axis)
+    cdef bnc_norm a
+    cdef int error
+    if not (eps >= 0 and isfinite(eps)) or running_mean is None or running_var is None:
+        raise Refused
+    a.running_mean = vector(running_mean, saved.dtype, saved.c)
+    a.running_var = vector(running_var, saved.dtype, saved.c)
+    y = fill_forward(&a, saved, weight, bias, residual, relu, out)
+    saved.training = False
+    a.eps = eps
+    if a.n * a.c * a.s > KEEP_GIL:
+        with nogil:
+            error = ops_for(saved.dtype).batch_norm_eval(&a)
+    else:
+        error = ops_for(saved.dtype).batch_norm_eval(&a)
+    raise_for(error)
+    return y, saved
+
+
+def normalize(x, mean, inv_std, weight, bias, residual, bint relu, int axis, bint training, out):
+    """y = act(gamma (x - mean) inv_std + beta [+ residual]) with the statistics given (float64)."""
+    cdef NormSaved saved = begin(x, axis)
+    cdef bnc_norm a
+    cdef int error
+    cdef int64_t i
+    cdef double* m = doubles(mean, saved.c)
+    cdef double* v = doubles(inv_std, saved.c)
+    y = fill_forward(&a, saved, weight, bias, residual, relu, out)
+    saved.training = training
+    for i in range(saved.c):
+        saved.stats[i] = m[i]
+        saved.stats[saved.c + i] = v[i]
+    with nogil:
+        error = ops_for(saved.dtype).normalize(&a)
+    raise_for(error)
+    return y, saved
+
+
+def statistics(x, int axis):
+    """Count, mean (c,) and M2 = sum of squared deviations (c,), in float64."""
+    cdef NormSaved saved = begin(x, axis)
+    cdef Array mean = new_vector(saved.c, cnp.NPY_FLOAT64)
+    cdef Array m2 = new_vector(saved.c, cnp.NPY_FLOAT64)
+    cdef void* px = data_of(x)
+    cdef double* pm = <double*>data_of(mean)
+    cdef double* pv = <double*>data_of(m2)
+    cdef int error
+    with nogil:
+        error = ops_for(saved.dtype).statistics(saved.n, saved.c, saved.s, px, pm, pv)
+    raise_for(error)
+    return saved.n * saved.s, mean, m2
+
+
+cdef int fill_backward(bnc_norm_gradient* a, object dy, NormSaved saved) except -1:
+    a.dy = like(dy, saved.x, saved.dtype)
+    if dy is None:
+        raise Refused
+    a.n, a.c, a.s = saved.n, saved.c, saved.s
+    a.x = data_of(saved.x)
+    a.y = data_of(saved.y) if saved.y is not None else NULL
+    a.gamma = data_of(saved.weight) if saved.weight is not None else NULL
+    a.beta = data_of(saved.bias) if saved.bias is not None else NULL
+    a.mean = saved.stats
+    a.inv_std = saved.stats + saved.c
+    a.relu = saved.relu
+    a.batch = saved.training
+    a.count = <double>(saved.n * saved.s)
+    a.dx = a.dresidual = a.dgamma = a.dbeta = NULL
+    return 0
+
+
+cdef Array gradient_target(object out, object dy, NormSaved saved):
+    """dx's array: `out` if it can be written, else a new one."""
+    if out is None:
+        return new_like(saved.x)
+    if like(out, saved.x, saved.dtype) == NULL or not is_writable(out):
+        raise Refused
+    if overlap(out, dy) or overlap(out, saved.x) or overlap(out, saved.y):
+        raise Refused
+    return <Array>out
+
+
+cdef object parameter_target(object parameter, object given, NormSaved saved):
+    """The array for a parameter's gradient: None without the parameter, `given` if it can be written, else a new one."""
+    if parameter is None:
+        return None
+    if given is None:
+        return new_vector(saved.c, saved.dtype)
+    vector_out(given, saved.dtype, saved.c)
+    if overlap(given, parameter):
+        raise Refused
+    return given
+
+
+def batch_norm_backward(dy, NormSaved saved not None, dweight, dbias, out):
+    """(dx, dweight, dbias), and dresidual where there was a residual; None for an absent parameter."""
+    cdef bnc_norm_gradient a
+    cdef int error
+    cdef double* sums
+    fill_backward(&a, dy, saved)
+    dx = gradient_target(out, dy, saved)
+    dweight = parameter_target(saved.weight, dweight, saved)
+    dbias = parameter_target(saved.bias, dbias, saved)
+    dresidual = new_like(saved.x) if saved.has_residual else None
+    a.dx = data_of(dx)
+    a.dresidual = data_of(dresidual) if dresidual is not None else NULL
+    a.dgamma = data_of(dweight) if dweight is not None else NULL
+    a.dbeta = data_of(dbias) if dbias is not None else NULL
+    sums = <double*>bnc_pool_get(16 * <size_t>saved.c)
+    if sums == NULL:
+        raise MemoryError("no memory for the gradient sums")
+    a.sum_g = sums
+    a.sum_gx = sums + saved.c
+    if a.n * a.c * a.s > KEEP_GIL:
+        with nogil:
+            error = ops_for(saved.dtype).batch_norm_backward(&a)
+    else:
+        error = ops_for(saved.dtype).batch_norm_backward(&a)
+    bnc_pool_put(sums)
+    raise_for(error)
+    return (dx, dweight, dbias, dresidual) if saved.has_residual else (dx, dweight, dbias)
+
+
+def gradient_sums(dy, NormSaved saved not None):
+    """m, sum of dy and sum of dy x_hat per channel: the gradients of bias and weight, in float64."""
+    cdef bnc_norm_gradient a
+    cdef int error
+    fill_backward(&a, dy, saved)
+    cdef Array sum_g = new_vector(saved.c, cnp.NPY_FLOAT64)
+    cdef Array sum_gx = new_vector(saved.c, cnp.NPY_FLOAT64)
+    a.sum_g = <double*>data_of(sum_g)
+    a.sum_gx = <double*>data_of(sum_gx)
+    with nogil:
+        error = ops_for(saved.dtype).gradient_sums(&a)
+    raise_for(error)
+    return saved.n * saved.s, sum_g, sum_gx
+
+
+def input_gradient(dy, NormSaved saved not None, double count, sum_dy, sum_dy_x_hat, out):
+    """dx, and the gradient of the residual where there was one (else None)."""
+    cdef bnc_norm_gradient a
+    cdef int error
+    fill_backward(&a, dy, saved)
+    dx = gradient_target(out, dy, saved)
+    dresidual = new_like(saved.x) if saved.has_residual else None
+    a.dx = data_of(dx)
+    a.dresidual = data_of(dresidual) if dresidual is not None else NULL
+    a.sum_g = doubles(sum_dy, saved.c)
+    a.sum_gx = doubles(sum_dy_x_hat, saved.c)
+    a.count = count
+    if count <= 0:
+        a.batch = False
+    with nogil:
+        error = ops_for(saved.dtype).input_gradient(&a)
+    raise_for(error)
+    return dx, dresidual

@@ -1,0 +1,69 @@
+# Threads, instruction sets and the pool: what there is and what is in force.
+
+cdef extern from "bncore.h" nogil:
+    int bnc_runtime_start() noexcept
+    int bnc_thread_limit() noexcept
+    void bnc_set_cpu_quota(int) noexcept
+    int bnc_has_openmp() noexcept
+    int bnc_isa_count() noexcept
+    const char* bnc_isa_name(int) noexcept
+    int bnc_isa_available(int) noexcept
+    int bnc_isa_select(int) noexcept
+    size_t bnc_pool_trim() noexcept
+    void bnc_pool_set_bound(size_t) noexcept
+    ctypedef struct bnc_pool_statistics:
+        size_t idle_bytes, live_bytes, bound_bytes
+        uint64_t hits, misses, evicted
+    bnc_pool_statistics bnc_pool_read() noexcept
+
+if bnc_runtime_start() != 0:
+    raise MemoryError("could not register the fork handlers")
+
+
+def isa_names():
+    """All instruction sets this package knows, in increasing order."""
+    return tuple(bnc_isa_name(i).decode() for i in range(bnc_isa_count()))
+
+
+def available_isas():
+    """Those that this build has and this machine can run."""
+    return tuple(bnc_isa_name(i).decode() for i in range(bnc_isa_count()) if bnc_isa_available(i))
+
+
+def select_isa(str name):
+    """Uses the kernels of that instruction set from now on; not while operations run in other threads."""
+    for i in range(bnc_isa_count()):
+        if bnc_isa_name(i).decode() == name:
+            if bnc_isa_select(i) == 0:
+                return
+    raise ValueError(f"instruction set must be one of {available_isas()}, got {name!r}")
+
+
+def has_openmp():
+    """Whether this build starts threads."""
+    return bool(bnc_has_openmp())
+
+
+def thread_limit():
+    """How many threads an operation may use now: what OpenMP, processor affinity and the quota allow."""
+    return bnc_thread_limit()
+
+
+def set_cpu_quota(int cpus):
+    """Processors a control group grants (0: no limit)."""
+    bnc_set_cpu_quota(cpus)
+
+
+def pool_statistics():
+    """Bytes idle, in use and allowed to idle; requests served from the pool (hits) and by the system (misses)."""
+    return bnc_pool_read()
+
+
+def pool_trim():
+    """Returns idle blocks to the system; the number of bytes."""
+    return bnc_pool_trim()
+
+
+def pool_set_bound(size_t bytes):
+    """Idle bytes kept at most."""
+    bnc_pool_set_bound(bytes)

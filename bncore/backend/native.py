@@ -1,0 +1,44 @@
+"""The compiled core as a backend: the functions of ``bncore._native``, and what its environment variables say.
+
+BNCORE_ISA           generic, avx2 or avx512 instead of the best available
+BNCORE_POOL_BYTES    idle memory kept for outputs; default a quarter of the machine's, 4 GiB at most
+"""
+
+from __future__ import annotations
+
+import os
+
+from .. import _native
+from .._native import *  # noqa: F403  (the module defines __all__)
+from . import host
+
+NAME = "native"
+JUDGES_ARRAYS = True
+
+isa = ""
+
+
+def use_isa(name: str) -> None:
+    """Uses the kernels of instruction set `name` from now on.
+
+    Raises
+    ------
+    ValueError
+        If this build or this machine does not have it.
+    """
+    global isa
+    _native.select_isa(name)
+    isa = name
+
+
+def _start() -> None:
+    wanted = os.environ.get("BNCORE_ISA") or _native.available_isas()[-1]
+    try:
+        use_isa(wanted)
+    except ValueError as error:
+        raise ImportError(f"BNCORE_ISA: {error}") from None
+    _native.set_cpu_quota(host.cpu_quota())
+    _native.pool_set_bound(host.pool_bytes())
+
+
+_start()

@@ -1,0 +1,91 @@
+/* The whole C interface of bncore: the only header that Cython sees.
+ *
+ * Every op exists for float and double and is reached through a table: bnc_ops_for(is_f64)->batch_norm_train(&args).
+ * Data pointers are void: the table says what they point to. Arrays are C-contiguous and seen as (n, c, s) around the
+ * channel axis. Sizes are 64-bit. Ops return 0, or BNC_NO_MEMORY; they trust their arguments (functional judges them).
+ * Inputs are never written to; outputs must not overlap inputs. */
+#ifndef BNCORE_H
+#define BNCORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BNC_OK = 0, BNC_NO_MEMORY = 1 };
+
+/* Forward: y = act((x - mean) inv_std gamma + beta [+ residual]). */
+typedef struct {
+    int64_t n, c, s;
+    const void *x, *residual; /* (n, c, s); residual may be NULL */
+    void *y;                  /* (n, c, s) */
+    const void *gamma, *beta; /* (c,) or NULL */
+    void *running_mean;       /* (c,) or NULL; written in training, read in evaluation */
+    void *running_var;
+    double momentum, eps;
+    int unbiased, relu;
+    double *mean, *inv_std;   /* (c,) statistics used: written by batch_norm_*, read by normalize */
+} bnc_norm;
+
+/* Backward of the above. */
+typedef struct {
+    int64_t n, c, s;
+    const void *x, *dy;           /* (n, c, s) */
+    const void *y;                /* (n, c, s) after add + ReLU, else NULL */
+    const void *gamma, *beta;     /* (c,) or NULL */
+    const double *mean, *inv_std; /* (c,) */
+    int relu, batch;              /* batch: the statistics depend on x (training) */
+    void *dx, *dresidual;         /* (n, c, s); dresidual may be NULL */
+    void *dgamma, *dbeta;         /* (c,) or NULL */
+    double *sum_g, *sum_gx;       /* (c,) sums: written by gradient_sums and backward, read by input_gradient */
+    double count;                 /* values per channel behind the sums, for input_gradient */
+} bnc_norm_gradient;
+
+/* O(name, arguments): every op once; makes the table, its initializer and the prototypes. */
+#define BNC_OPS(O)                                                                                                     \
+    O(batch_norm_train, (const bnc_norm *))                                                                            \
+    O(batch_norm_eval, (const bnc_norm *))                                                                             \
+    O(normalize, (const bnc_norm *))                                                                                   \
+    O(statistics, (int64_t n, int64_t c, int64_t s, const void *x, double *mean, double *m2))                          \
+    O(batch_norm_backward, (const bnc_norm_gradient *))                                                                \
+    O(gradient_sums, (const bnc_norm_gradient *))                                                                      \
+    O(input_gradient, (const bnc_norm_gradient *))
+
+typedef struct {
+#define BNC_OP_MEMBER(name, args) int(*name) args;
+    BNC_OPS(BNC_OP_MEMBER)
+#undef BNC_OP_MEMBER
+} bnc_ops;
+
+extern const bnc_ops bnc_ops_f32, bnc_ops_f64;
+
+/* ---- runtime ---- */
+
+/* Calls fn(chunk, arg) for every chunk in [0, chunks), on at most `threads` threads; all are done on return. */
+typedef void (*bnc_chunk_fn)(int64_t chunk, void *arg);
+void bnc_run(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads);
+/* Threads worth using for `work` units when one thread should get at least `grain` of them. */
+int bnc_threads(int64_t work, int64_t grain);
+int bnc_thread_limit(void);            /* what OpenMP, affinity and the quota below allow now */
+void bnc_set_cpu_quota(int cpus);      /* control-group limit, 0 for none */
+int bnc_has_openmp(void);
+
+/* Pool of 64-byte aligned blocks that outputs and scratch memory live in: contents are arbitrary. NULL when the system has no more. */
+void *bnc_pool_get(size_t bytes);
+void bnc_pool_put(void *block);
+size_t bnc_pool_usable(const void *block); /* bytes it really has */
+size_t bnc_pool_trim(void);            /* returns idle memory to the system; how many bytes */
+void bnc_pool_set_bound(size_t bytes); /* idle bytes kept at most */
+typedef struct {
+    size_t idle_bytes, live_bytes, bound_bytes;
+    uint64_t hits, misses, evicted;
+} bnc_pool_statistics;
+bnc_pool_statistics bnc_pool_read(void);
+
+/* Instruction sets: names in increasing order; availability is the build's and the machine's. */
+int bnc_isa_count(void);
+const char *bnc_isa_name(int isa);
+int bnc_isa_available(int isa);
+int bnc_isa_select(int isa); /* 0, or 1 if not available; not to be called while ops run */
+
+int bnc_runtime_start(void); /* once, at import: fork handlers */
+
+#endif

@@ -1,0 +1,47 @@
+/* Names and table of the kernels for one (instruction set, dtype). BNC_ISA names this compile's instruction set; ops are
+ * compiled without it and reach every kernel through the table `bnc_kernels` chosen at import. */
+#ifndef BNC_KERNELS_H
+#define BNC_KERNELS_H
+
+#include "vec.h"
+
+#define BNC_PASTE4(a, b, c, d) a##b##c##d
+#define BNC_NAME4(a, b, c, d) BNC_PASTE4(a, b, c, d)
+#if BNC_F64
+#define BNC_SUFFIX _f64
+#else
+#define BNC_SUFFIX _f32
+#endif
+#define BNC_OP(name) BNC_NAME4(bnc_, name, BNC_SUFFIX, )
+
+/* Per-channel numbers of a norm's element-wise passes. The mean is hi + lo: what float32 cannot hold is kept apart.
+ * Members a pass does not need may be NULL. */
+struct bnc_coefficients {
+    const bnc_real *hi, *lo;           /* (c,) mean */
+    const bnc_real *scale, *shift;     /* (c,) gamma inv_std, beta */
+    const bnc_real *inv_std;           /* (c,) */
+    const bnc_real *mean_g, *mean_gx;  /* (c,) sums / m; both NULL when the statistics are constants */
+};
+
+typedef struct {
+#define K(name, args) void(*name) args;
+#include "list.h"
+#undef K
+} BNC_NAME4(bnc_kernels, BNC_SUFFIX, , );
+
+#define bnc_kernel_table BNC_NAME4(bnc_kernels, BNC_SUFFIX, , )
+/* The table in force for this dtype; set once at import by runtime/dispatch.c. */
+extern const bnc_kernel_table *BNC_NAME4(bnc_active, BNC_SUFFIX, , );
+#define KERNELS BNC_NAME4(bnc_active, BNC_SUFFIX, , )
+
+#ifdef BNC_ISA
+#define BNC_NAME6(a, b, c, d, e, f) a##b##c##d##e##f
+#define BNC_KERNEL_NAME(name, suffix, isa) BNC_NAME6(bnc_k_, name, suffix, _, isa, )
+#define BNC_KERNEL_2(name, suffix, isa) BNC_KERNEL_NAME(name, suffix, isa)
+#define BNC_KERNEL(name) BNC_KERNEL_2(name, BNC_SUFFIX, BNC_ISA)
+#define K(name, args) void BNC_KERNEL(name) args;
+#include "list.h"
+#undef K
+#endif
+
+#endif

@@ -1,0 +1,51 @@
+/* From statistics to the per-channel numbers of the element-wise passes. Arithmetic in double, one rounding. */
+#include "kernels.h"
+
+/* 0 where 1/sqrt would be infinite: a constant channel with eps = 0 then gives beta, not NaN. */
+BNC_INLINE double reciprocal_root(double var_eps) { return var_eps == 0 ? 0 : 1 / sqrt(var_eps); }
+
+/* m2 -> 1/sqrt(m2/m + eps) in place; running statistics, where given, move by `momentum` towards the batch's. */
+void BNC_KERNEL(finish_statistics)(int64_t c, double m, double momentum, double eps, int unbiased,
+                                   const double *restrict mean, double *restrict m2_to_inv_std,
+                                   bnc_real *restrict running_mean, bnc_real *restrict running_var)
+{
+    const double keep = 1 - momentum, over = 1 / (unbiased && m > 1 ? m - 1 : m);
+    if (running_mean)
+#pragma omp simd
+        for (int64_t j = 0; j < c; j++)
+            running_mean[j] = (bnc_real)(keep * (double)running_mean[j] + momentum * mean[j]);
+    if (running_var)
+#pragma omp simd
+        for (int64_t j = 0; j < c; j++)
+            running_var[j] = (bnc_real)(keep * (double)running_var[j] + momentum * (m2_to_inv_std[j] * over));
+#pragma omp simd
+    for (int64_t j = 0; j < c; j++) m2_to_inv_std[j] = reciprocal_root(m2_to_inv_std[j] / m + eps);
+}
+
+/* Running statistics -> mean and 1/sqrt(var + eps) in double. */
+void BNC_KERNEL(inverse_std)(int64_t c, double eps, const bnc_real *restrict mean, const bnc_real *restrict var,
+                             double *restrict mean64, double *restrict inv_std)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < c; j++) {
+        mean64[j] = (double)mean[j];
+        inv_std[j] = reciprocal_root((double)var[j] + eps);
+    }
+}
+
+/* hi + lo = mean to twice the precision of bnc_real; scale = gamma inv_std; shift = beta. gamma, beta may be NULL. */
+void BNC_KERNEL(forward_coefficients)(int64_t c, const double *restrict mean, const double *restrict inv_std,
+                                      const bnc_real *restrict gamma, const bnc_real *restrict beta,
+                                      bnc_real *restrict hi, bnc_real *restrict lo, bnc_real *restrict scale,
+                                      bnc_real *restrict shift)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < c; j++) {
+        hi[j] = (bnc_real)mean[j];
+        lo[j] = (bnc_real)(mean[j] - (double)hi[j]);
+    }
+#pragma omp simd
+    for (int64_t j = 0; j < c; j++) scale[j] = (bnc_real)((gamma ? (double)gamma[j] : 1.0) * inv_std[j]);
+#pragma omp simd
+    for (int64_t j = 0; j < c; j++) shift[j] = beta ? beta[j] : 0;
+}

@@ -1,0 +1,136 @@
+/* sum of g and of g x_hat per channel: the reduction half of the backward pass; also the gradients of beta and gamma.
+ * x_hat = ((x - hi) - lo) inv_std is of the order of 1, so the products stay in range whatever the scale of x. */
+#include "norm_gradient.h"
+
+BNC_INLINE vreal gated(const int gate, vreal dy, vreal centred, const bnc_real *y, vreal scale, vreal shift)
+{
+    if (gate == BNC_FROM_Y) return vandnot((vint)(vload(y) <= vzero()), dy);
+    if (gate == BNC_FROM_X) return vandnot((vint)(centred * scale + shift <= vzero()), dy);
+    return dy;
+}
+
+/* nv vectors of columns, a block of few enough rows for float lanes */
+BNC_INLINE void columns_panel(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows, int64_t ld,
+                              int64_t j, const struct bnc_coefficients *k, const int gate, const int nv, bnc_real *sum,
+                              bnc_real *sum_x)
+{
+    vreal s[2], t[2];
+#pragma GCC unroll 2
+    for (int v = 0; v < nv; v++) s[v] = t[v] = vzero();
+    for (int64_t r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++) {
+            const int64_t c = j + v * VL, o = r * ld + c;
+            vreal centred = (vload(x + o) - vload(k->hi + c)) - vload(k->lo + c);
+            vreal scale = gate == BNC_FROM_X ? vload(k->scale + c) : vzero();
+            vreal shift = gate == BNC_FROM_X ? vload(k->shift + c) : vzero();
+            vreal g = gated(gate, vload(dy + o), centred, y + o, scale, shift);
+            s[v] += g;
+            t[v] += g * (centred * vload(k->inv_std + c));
+        }
+    for (int v = 0; v < nv; v++) vstore(sum + v * VL, s[v]), vstore(sum_x + v * VL, t[v]);
+}
+
+BNC_INLINE void one_column(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows, int64_t ld,
+                           int64_t j, const struct bnc_coefficients *k, const int gate, double *sum_g, double *sum_gx)
+{
+    double s = 0, t = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t o = r * ld + j;
+        bnc_real centred = (x[o] - k->hi[j]) - k->lo[j];
+        bnc_real g = BNC_G(gate, dy[o], centred, y[o], k->scale[j], k->shift[j]);
+        s += (double)g;
+        t += (double)(g * (centred * k->inv_std[j]));
+    }
+    sum_g[j] += s;
+    sum_gx[j] += t;
+}
+
+BNC_INLINE void add_lanes(const bnc_real *from, double *to, int count)
+{
+    for (int i = 0; i < count; i++) to[i] += (double)from[i];
+}
+
+BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows, int64_t c,
+                             const struct bnc_coefficients *k, const int gate, double *sum_g, double *sum_gx)
+{
+    bnc_real s[2 * VL], t[2 * VL];
+    int64_t j = 0;
+    for (; j + 2 * VL <= c; j += 2 * VL) {
+        columns_panel(x, dy, y, rows, c, j, k, gate, 2, s, t);
+        add_lanes(s, sum_g + j, 2 * VL), add_lanes(t, sum_gx + j, 2 * VL);
+    }
+    for (; j + VL <= c; j += VL) {
+        columns_panel(x, dy, y, rows, c, j, k, gate, 1, s, t);
+        add_lanes(s, sum_g + j, VL), add_lanes(t, sum_gx + j, VL);
+    }
+    if (j < c && c >= VL) { /* the last vector overlaps columns already added: only its end counts */
+        const int done = (int)(VL - (c - j));
+        columns_panel(x, dy, y, rows, c, c - VL, k, gate, 1, s, t);
+        add_lanes(s + done, sum_g + j, VL - done), add_lanes(t + done, sum_gx + j, VL - done);
+    } else
+        for (; j < c; j++) one_column(x, dy, y, rows, c, j, k, gate, sum_g, sum_gx);
+}
+
+/* x, dy, y (or NULL): (rows, c); adds to sum_g (c,), sum_gx (c,). rows at most a few hundred. */
+void BNC_KERNEL(columns_gradient_sums)(const bnc_real *restrict x, const bnc_real *restrict dy, const bnc_real *y,
+                                       int64_t rows, int64_t c, const struct bnc_coefficients *k, int relu,
+                                       double *restrict sum_g, double *restrict sum_gx)
+{
+    switch (BNC_GATE(relu, y)) {
+    case BNC_OPEN: columns_body(x, dy, x, rows, c, k, BNC_OPEN, sum_g, sum_gx); break;
+    case BNC_FROM_X: columns_body(x, dy, x, rows, c, k, BNC_FROM_X, sum_g, sum_gx); break;
+    default: columns_body(x, dy, y, rows, c, k, BNC_FROM_Y, sum_g, sum_gx);
+    }
+}
+
+struct channel {
+    bnc_real hi, lo, inv_std, scale, shift;
+};
+
+BNC_INLINE void piece(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t len, struct channel ch,
+                      const int gate, vreal s[2], vreal t[2], double tail[2])
+{
+    int64_t i = 0;
+    const vreal hi = vset(ch.hi), lo = vset(ch.lo), inv = vset(ch.inv_std), scale = vset(ch.scale),
+                shift = vset(ch.shift);
+    for (; i + 2 * VL <= len; i += 2 * VL)
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++) {
+            vreal centred = (vload(x + i + v * VL) - hi) - lo;
+            vreal g = gated(gate, vload(dy + i + v * VL), centred, y + i + v * VL, scale, shift);
+            s[v] += g;
+            t[v] += g * (centred * inv);
+        }
+    for (; i < len; i++) {
+        bnc_real centred = (x[i] - ch.hi) - ch.lo;
+        bnc_real g = BNC_G(gate, dy[i], centred, y[i], ch.scale, ch.shift);
+        tail[0] += (double)g;
+        tail[1] += (double)(g * (centred * ch.inv_std));
+    }
+}
+
+BNC_INLINE void slabs_body(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t count, int64_t stride,
+                           int64_t len, struct channel ch, const int gate, double *sum_g, double *sum_gx)
+{
+    vreal s[2] = {{0}}, t[2] = {{0}};
+    double tail[2] = {0, 0};
+    for (int64_t i = 0; i < count; i++)
+        piece(x + i * stride, dy + i * stride, y + i * stride, len, ch, gate, s, t, tail);
+    *sum_g += vsum(s[0] + s[1]) + tail[0];
+    *sum_gx += vsum(t[0] + t[1]) + tail[1];
+}
+
+/* One channel: `count` pieces of `len` values, `stride` apart; adds to *sum_g, *sum_gx. count * len at most some 4096. */
+void BNC_KERNEL(slabs_gradient_sums)(const bnc_real *restrict x, const bnc_real *restrict dy, const bnc_real *y,
+                                     int64_t count, int64_t stride, int64_t len, const struct bnc_coefficients *k,
+                                     int64_t channel, int relu, double *restrict sum_g, double *restrict sum_gx)
+{
+    const struct channel ch = {k->hi[channel], k->lo[channel], k->inv_std[channel], k->scale[channel],
+                               k->shift[channel]};
+    switch (BNC_GATE(relu, y)) {
+    case BNC_OPEN: slabs_body(x, dy, x, count, stride, len, ch, BNC_OPEN, sum_g, sum_gx); break;
+    case BNC_FROM_X: slabs_body(x, dy, x, count, stride, len, ch, BNC_FROM_X, sum_g, sum_gx); break;
+    default: slabs_body(x, dy, y, count, stride, len, ch, BNC_FROM_Y, sum_g, sum_gx);
+    }
+}

@@ -1,0 +1,55 @@
+/* Vectors of BNC_REAL for kernels: GCC/Clang vector extensions, as wide as the instruction set of this compile.
+ * Everything is static: a kernel file must not leave a copy that the linker could pick for another instruction set. */
+#ifndef BNC_VEC_H
+#define BNC_VEC_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define BNC_VBYTES 64
+#elif defined(__AVX__)
+#define BNC_VBYTES 32
+#else
+#define BNC_VBYTES 16
+#endif
+
+#if BNC_F64
+typedef double bnc_real;
+typedef int64_t bnc_int;
+#define BNC_REAL_MIN 2.2250738585072014e-308
+#define BNC_REAL_MAX 1.7976931348623157e+308
+#define BNC_REAL_EPS 2.220446049250313e-16
+#else
+typedef float bnc_real;
+typedef int32_t bnc_int;
+#define BNC_REAL_MIN 1.17549435e-38f
+#define BNC_REAL_MAX 3.40282347e+38f
+#define BNC_REAL_EPS 1.1920929e-07f
+#endif
+
+enum { VL = BNC_VBYTES / sizeof(bnc_real) };
+typedef bnc_real vreal __attribute__((vector_size(BNC_VBYTES)));
+typedef bnc_int vint __attribute__((vector_size(BNC_VBYTES)));
+typedef bnc_real vreal_unaligned __attribute__((vector_size(BNC_VBYTES), aligned(sizeof(bnc_real)), may_alias));
+
+#define BNC_INLINE static inline __attribute__((always_inline))
+
+BNC_INLINE vreal vload(const bnc_real *p) { return *(const vreal_unaligned *)p; }
+BNC_INLINE void vstore(bnc_real *p, vreal v) { *(vreal_unaligned *)p = v; }
+BNC_INLINE vreal vzero(void) { return (vreal){0}; }
+/* a - 0 is a for every a, the sign of zero included */
+BNC_INLINE vreal vset(bnc_real a) { return a - (vreal){0}; }
+/* Sum of the lanes in double, in a fixed order. */
+BNC_INLINE double vsum(vreal v)
+{
+    double s = 0;
+    for (int i = 0; i < VL; i++) s += (double)v[i];
+    return s;
+}
+/* v where the lane of the comparison result `mask` is all ones, else 0. */
+BNC_INLINE vreal vand(vint mask, vreal v) { return (vreal)(mask & (vint)v); }
+BNC_INLINE vreal vandnot(vint mask, vreal v) { return (vreal)(~mask & (vint)v); }
+
+#endif

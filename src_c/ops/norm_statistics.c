@@ -1,0 +1,157 @@
+/* Mean and M2 (sum of squared deviations) per channel: blocks in cache, merged in double in the order of the memory.
+ * Kernels measure a block; this file walks blocks, merges them to one partial result a chunk, chunks to columns or
+ * channels, and columns to channels (Chan, Golub & LeVeque 1979). */
+#include "norm_reduce.h"
+#include "norm_statistics.h"
+
+typedef struct {
+    bnc_layout l;
+    const bnc_real *x;
+    double *mean, *m2; /* (partials, width or c) */
+    double *block;     /* (partials, 2 width): statistics of the block at hand; columns only */
+} task;
+
+static void columns_chunk(int64_t k, void *arg)
+{
+    const task *t = arg;
+    const int64_t w = t->l.width;
+    int64_t begin, end;
+    bnc_chunk_rows(&t->l, k, &begin, &end);
+    double *mean = t->mean + k * w, *m2 = t->m2 + k * w, *block = t->block + k * 2 * w;
+    for (int64_t r = begin; r < end; r += BNC_BLOCK_ROWS) {
+        const int64_t rows = bnc_min(BNC_BLOCK_ROWS, end - r);
+        if (r == begin) {
+            KERNELS->columns_moments(t->x + r * w, w, rows, w, mean, m2);
+            continue;
+        }
+        KERNELS->columns_moments(t->x + r * w, w, rows, w, block, block + w);
+        KERNELS->merge_moments(w, (double)(r - begin), mean, m2, (double)rows, block, block + w);
+    }
+}
+
+static void slabs_chunk(int64_t k, void *arg)
+{
+    const task *t = arg;
+    const bnc_layout *l = &t->l;
+    const bnc_box b = bnc_chunk_box(l, k);
+    const int64_t stride = l->c * l->s, group = bnc_group(&b);
+    for (int64_t c = b.c0; c < b.c1; c++) {
+        double seen = 0, *mean = t->mean + b.part * l->c + c, *m2 = t->m2 + b.part * l->c + c;
+        *mean = *m2 = 0;
+        for (int64_t n = b.n0; n < b.n1; n += group)
+            for (int64_t s = b.s0; s < b.s1; s += BNC_RUN) {
+                const int64_t count = bnc_min(group, b.n1 - n), len = bnc_min(BNC_RUN, b.s1 - s);
+                double block_mean, block_m2;
+                KERNELS->slabs_moments(t->x + (n * l->c + c) * l->s + s, count, stride, len, &block_mean, &block_m2);
+                if (seen == 0) *mean = block_mean, *m2 = block_m2;
+                else KERNELS->merge_moments(1, seen, mean, m2, (double)(count * len), &block_mean, &block_m2);
+                seen += (double)(count * len);
+            }
+    }
+}
+
+/* Partial 0 becomes the statistics of all chunks and of the tail row. */
+static void merge_columns(task *t)
+{
+    const bnc_layout *l = &t->l;
+    const int64_t w = l->width;
+    for (int64_t k = 1; k < l->partials; k++) {
+        int64_t begin, end;
+        bnc_chunk_rows(l, k, &begin, &end);
+        KERNELS->merge_moments(w, (double)begin, t->mean, t->m2, (double)(end - begin), t->mean + k * w, t->m2 + k * w);
+    }
+    if (l->tail) {
+        KERNELS->columns_moments(t->x + l->rows * w, w, 1, l->tail, t->block, t->block + w);
+        KERNELS->merge_moments(l->tail, (double)l->rows, t->mean, t->m2, 1, t->block, t->block + w);
+    }
+}
+
+/* Columns of one channel become one: first the joined rows, then the s columns of a slab. */
+static void fold_columns(task *t, double *mean, double *m2)
+{
+    const bnc_layout *l = &t->l;
+    const int64_t row = l->c * l->s;
+    double n = (double)(l->rows + (l->tail > 0));
+    for (int64_t j = 1; j < l->joined; j++) {
+        const double more = (double)(l->rows + (j * row < l->tail));
+        KERNELS->merge_moments(row, n, t->mean, t->m2, more, t->mean + j * row, t->m2 + j * row);
+        n += more;
+    }
+    for (int64_t c = 0; c < l->c; c++) {
+        mean[c] = t->mean[c * l->s];
+        m2[c] = t->m2[c * l->s];
+        for (int64_t i = 1; i < l->s; i++)
+            KERNELS->merge_moments(1, n * (double)i, mean + c, m2 + c, n, t->mean + c * l->s + i, t->m2 + c * l->s + i);
+    }
+}
+
+static void merge_slabs(task *t, double *mean, double *m2)
+{
+    const bnc_layout *l = &t->l;
+    double n = 0;
+    for (int64_t part = 0; part < l->partials; part++) {
+        const bnc_box b = bnc_chunk_box(l, part * l->c_blocks);
+        const double more = (double)((b.n1 - b.n0) * (b.s1 - b.s0));
+        if (part == 0) {
+            memcpy(mean, t->mean, (size_t)l->c * sizeof *mean);
+            memcpy(m2, t->m2, (size_t)l->c * sizeof *m2);
+        } else {
+            KERNELS->merge_moments(l->c, n, mean, m2, more, t->mean + part * l->c, t->m2 + part * l->c);
+        }
+        n += more;
+    }
+}
+
+static int columns_statistics(task *t, double *mean, double *m2, int threads)
+{
+    const bnc_layout *l = &t->l;
+    /* one partial of whole channels is the result itself */
+    const int direct = l->partials == 1 && l->width == l->c && !l->tail;
+    const size_t one = (size_t)(l->partials * l->width) * sizeof(double);
+    const int blocks = l->rows > BNC_BLOCK_ROWS || l->tail;
+    double *memory = 0;
+    if (!direct || blocks) {
+        memory = bnc_pool_get((direct ? 0 : 2 * one) + (blocks ? 2 * one : 0));
+        if (!memory) return BNC_NO_MEMORY;
+    }
+    t->mean = direct ? mean : memory;
+    t->m2 = direct ? m2 : memory + l->partials * l->width;
+    t->block = memory ? memory + (direct ? 0 : 2 * l->partials * l->width) : 0;
+    bnc_run(columns_chunk, t, l->partials, threads);
+    merge_columns(t);
+    if (!direct) fold_columns(t, mean, m2);
+    bnc_pool_put(memory);
+    return BNC_OK;
+}
+
+static int slabs_statistics(task *t, double *mean, double *m2, int threads)
+{
+    const int64_t values = t->l.partials * t->l.c;
+    double *memory = bnc_pool_get((size_t)(2 * values) * sizeof *memory);
+    if (!memory) return BNC_NO_MEMORY;
+    t->mean = memory;
+    t->m2 = memory + values;
+    bnc_run(slabs_chunk, t, bnc_reduction_chunks(&t->l), threads);
+    merge_slabs(t, mean, m2);
+    bnc_pool_put(memory);
+    return BNC_OK;
+}
+
+int BNC_OP(statistics_of)(const bnc_layout *l, const bnc_real *x, double *mean, double *m2)
+{
+    task t = {.l = *l, .x = x};
+    const int threads = bnc_threads(l->n * l->c * l->s, BNC_GRAIN);
+    return l->columns ? columns_statistics(&t, mean, m2, threads) : slabs_statistics(&t, mean, m2, threads);
+}
+
+/* x (n, c, s) -> mean (c,), m2 (c,); zeros when there are no values. */
+int BNC_OP(statistics)(int64_t n, int64_t c, int64_t s, const void *x, double *mean, double *m2)
+{
+    if (n * c * s == 0) {
+        memset(mean, 0, (size_t)c * sizeof *mean);
+        memset(m2, 0, (size_t)c * sizeof *m2);
+        return BNC_OK;
+    }
+    const bnc_layout l = bnc_layout_of(n, c, s);
+    return BNC_OP(statistics_of)(&l, x, mean, m2);
+}
