@@ -11,7 +11,11 @@ import numpy as np
 def taps(geometry, in_size):
     """Every (output pixel, kernel tap, input pixel) that meet inside the image."""
     (oh, ow), (kh, kw) = geometry["out_size"], geometry["kernel"]
-    (sh, sw), (ph, pw), (dh, dw) = geometry["stride"], geometry["padding"], geometry["dilation"]
+    (sh, sw), (ph, pw), (dh, dw) = (
+        geometry["stride"],
+        geometry["padding"],
+        geometry["dilation"],
+    )
     for i in range(oh):
         for j in range(ow):
             for k in range(kh):

@@ -29,7 +29,8 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 def _normal_cdf(x: np.ndarray) -> np.ndarray:
     """P(N(0, 1) <= x) = erfc(-x / sqrt(2)) / 2: unlike 1 + erf it keeps its digits in the left tail."""
-    return (0.5 * _erfc(x.astype(np.float64) * -math.sqrt(0.5))).astype(x.dtype)
+    tail = np.asarray(_erfc(x.astype(np.float64) * -math.sqrt(0.5)), dtype=np.float64)
+    return (0.5 * tail).astype(x.dtype)
 
 
 def _finite_below(x: np.ndarray) -> np.ndarray:
@@ -135,11 +136,11 @@ def mask_scale(
     x: np.ndarray, keep: np.ndarray, scale: float, out: np.ndarray | None
 ) -> np.ndarray:
     """x·scale where `keep`, x·0 elsewhere (a dropped NaN stays NaN). `out` may be x itself."""
-    return np.multiply(x, np.where(keep, x.dtype.type(scale), x.dtype.type(0)), out=out)
+    return _into(out, x * np.where(keep, x.dtype.type(scale), x.dtype.type(0)))
 
 
 def _into(out: np.ndarray | None, result: np.ndarray) -> np.ndarray:
     if out is None:
-        return result
+        return np.asarray(result)  # NumPy makes scalars of results without dimensions
     out[...] = result
     return out
