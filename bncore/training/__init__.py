@@ -1,4 +1,7 @@
-"""Training of small nets: losses, optimizers, schedules, data and the fit loop. Not where layers or kernels live."""
+"""Training of small nets: losses, optimizers, schedules, data and the fit loop.
+
+Not where layers or kernels live.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Random changes to training images, opt-in: ``fit(augment=...)``. A callable ``(batch, rng) -> batch`` that leaves its input alone."""
+"""Random changes to training images, opt-in: ``fit(augment=...)``.
+
+A callable ``(batch, rng) -> batch`` that leaves its input alone.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def shift(pixels: int = 1, *, axis: int = 1) -> Augment:
-    """Each image moved by up to ``pixels`` in each direction, zeros moving in; ``axis``: of the channels, 1 or -1."""
+    """Each image moved by up to ``pixels`` in each direction, zeros moving in.
+
+    ``axis`` is that of the channels, 1 or -1.
+    """
     reach = checks.positive_int(pixels, "pixels")
     checks.one_of(axis, "axis", (1, -1))
 
@@ -48,5 +54,7 @@ def resolve(augment: str | Augment | None) -> Augment | None:
             raise ValueError(f"augment: expected one of {', '.join(_NAMED)}, got {augment!r}")
         return _NAMED[augment]()
     if augment is not None and not callable(augment):
-        raise TypeError(f"augment: expected a name or a callable (batch, rng) -> batch, got {augment!r}")
+        raise TypeError(
+            f"augment: expected a name or a callable (batch, rng) -> batch, got {augment!r}"
+        )
     return augment

@@ -1,4 +1,7 @@
-"""What may happen between epochs. A callback is any callable of an :class:`EpochEnd`; a true answer ends the fit."""
+"""What may happen between epochs. A callback is any callable of an :class:`EpochEnd`.
+
+A true answer ends the fit.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ Callback = Callable[[EpochEnd], object]
 
 
 class EarlyStopping:
-    """Stops when a value has not improved for ``patience`` epochs, and remembers the net at its best.
+    """Stops when a value has not improved for ``patience`` epochs; remembers the net at its best.
 
     Parameters
     ----------
@@ -71,7 +74,10 @@ class EarlyStopping:
 
     def __call__(self, end: EpochEnd) -> bool:
         if self.monitor not in end.record:
-            raise ValueError(f"early_stopping: expected monitor to be one of {', '.join(end.record)}, got {self.monitor!r}")
+            raise ValueError(
+                f"early_stopping: expected monitor to be one of {', '.join(end.record)}, got "
+                f"{self.monitor!r}"
+            )
         value = end.record[self.monitor]
         if self.monitor.endswith("accuracy"):
             value = -value
@@ -83,6 +89,9 @@ class EarlyStopping:
         return self._waited >= self.patience
 
     def restore(self, net: Layer) -> None:
-        """Give the net the weights and buffers of its best epoch, to the bit; none yet, nothing changes."""
+        """Give the net the weights and buffers of its best epoch, to the bit.
+
+        None yet, nothing changes.
+        """
         if self.best_epoch is not None:
             net.load_state_dict(self._state)

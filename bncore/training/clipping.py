@@ -1,4 +1,7 @@
-"""Gradient clipping by the norm of all gradients together: two calls over the net's flat gradient vector."""
+"""Gradient clipping by the norm of all gradients together.
+
+Two calls over the net's flat gradient vector.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ __all__ = ["clip_gradients"]
 
 
 def clip_gradients(net: Layer, max_norm: float) -> float:
-    """Scale the net's gradients down to norm ``max_norm`` if theirs is larger (Pascanu et al. 2013, 1211.5063).
+    """Scale the net's gradients down to norm ``max_norm`` if theirs is larger.
 
-    As ``torch.nn.utils.clip_grad_norm_``: the factor is ``min(1, max_norm / (norm + 1e-6))``.
+    Pascanu et al. 2013, 1211.5063. As ``torch.nn.utils.clip_grad_norm_``: the factor is ``min(1,
+    max_norm / (norm + 1e-6))``.
 
     Returns
     -------

@@ -1,9 +1,13 @@
-"""A net's answers and how good they are, in evaluation mode and batch by batch. Changes nothing of the net."""
+"""A net's answers and how good they are, in evaluation mode and batch by batch.
+
+Changes nothing of the net.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +22,8 @@ __all__ = ["evaluate", "evaluating", "predict"]
 def evaluating(net: Layer) -> Iterator[Layer]:
     """The net in evaluation mode, every layer back in its own mode afterwards.
 
-    A net that is in evaluation mode already is not touched, so that several threads may evaluate it at once.
+    A net that is in evaluation mode already is not touched, so that several threads may evaluate it
+    at once.
     """
     modes = [(layer, layer.training, layer.keeps) for _, layer in net.named_layers()]
     if not any(training or keeps for _, training, keeps in modes):
@@ -38,7 +43,7 @@ def predict(net: Layer, x: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
     with evaluating(net):
         if len(borders) < 3:
             return net(x)
-        return np.concatenate([net(x[a:b]) for a, b in zip(borders, borders[1:])])
+        return np.concatenate([net(x[a:b]) for a, b in pairwise(borders)])
 
 
 def evaluate(
@@ -69,12 +74,15 @@ def evaluate(
     """
     judge = losses.resolve(loss)
     if len(x) != len(y) or not len(x):
-        raise ValueError(f"y: expected as many targets as x has samples, and at least one, got {len(y)} for {len(x)}")
+        raise ValueError(
+            f"y: expected as many targets as x has samples, and at least one, got {len(y)} "
+            f"for {len(x)}"
+        )
     borders = batch_borders(len(x), batch_size)
     total = right = 0.0
     known = True
     with evaluating(net):
-        for a, b in zip(borders, borders[1:]):
+        for a, b in pairwise(borders):
             pred = net(x[a:b])
             total += judge.value(pred, y[a:b]) * (b - a)
             accuracy = judge.accuracy(pred, y[a:b])

@@ -1,4 +1,7 @@
-"""``fit``: epochs of even, shuffled batches with validation, early stopping and progress. One step is trainer.py's."""
+"""``fit``: epochs of even, shuffled batches with validation, early stopping and progress.
+
+One step is trainer.py's.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +49,9 @@ def fit(
 ) -> History:
     """Train a net.
 
-    The same seed gives the same weights to the bit, for any number of threads (native backend), if the net starts from the same
-    weights: the seed decides shuffling, the validation split, augmentation and dropout. When it returns or raises, the net is in
-    evaluation mode.
+    The same seed gives the same weights to the bit, for any number of threads (native backend), if
+    the net starts from the same weights: the seed decides shuffling, the validation split,
+    augmentation and dropout. When it returns or raises, the net is in evaluation mode.
 
     Parameters
     ----------
@@ -56,20 +59,25 @@ def fit(
     x, y : arrays
         Samples first; x float32 or float64 as the net, y as the loss wants it.
     loss, optimizer, schedule, clip_norm
-        As for :class:`bncore.Trainer`. An optimizer that is attached to ``net`` already keeps its state.
+        As for :class:`bncore.Trainer`. An optimizer that is attached to ``net`` already keeps its
+        state.
     epochs : int
     batch_size : int
-        At most so many samples per step, ``ceil(n / batch_size)`` steps per epoch, their sizes differing by at most one. With a batch
-        norm in the net no batch has fewer than two samples, which can make one of ``batch_size + 1``.
+        At most so many samples per step, ``ceil(n / batch_size)`` steps per epoch, their sizes
+        differing by at most one. With a batch norm in the net no batch has fewer than two samples,
+        which can make one of ``batch_size + 1``.
     validation : (xv, yv) or float, optional
-        Measured after every epoch. A fraction is held back from x and y, class by class for cross-entropy.
+        Measured after every epoch. A fraction is held back from x and y, class by class for
+        cross-entropy.
     early_stopping : int or EarlyStopping, optional
-        End after so many epochs without a better validation loss. However the fit ends (also early, by Ctrl-C, or by an
-        error), the net gets the weights and buffers of its best epoch back, to the bit.
+        End after so many epochs without a better validation loss. However the fit ends (also early,
+        by Ctrl-C, or by an error), the net gets the weights and buffers of its best epoch back, to
+        the bit.
     min_delta : float
         With an int for ``early_stopping``: smaller improvements do not count.
     callbacks : iterable of callables
-        Each is called after every epoch with an :class:`EpochEnd`; one that returns something true ends the fit.
+        Each is called after every epoch with an :class:`EpochEnd`; one that returns something true
+        ends the fit.
     augment : str or callable, optional
         ``"shift"`` (images, by up to one pixel), or a function ``(batch of x, rng) -> batch``.
     seed : int or None
@@ -82,8 +90,8 @@ def fit(
     Returns
     -------
     History
-        One record per finished epoch. After Ctrl-C ``history.stopped`` is ``"interrupted"``: KeyboardInterrupt is not passed on, and the
-        net is usable as it is.
+        One record per finished epoch. After Ctrl-C ``history.stopped`` is ``"interrupted"``:
+        KeyboardInterrupt is not passed on, and the net is usable as it is.
 
     Raises
     ------
@@ -102,7 +110,12 @@ def fit(
     steps = len(batch_borders(len(x), batch_size, smallest=smallest)) - 1
     wanted_gradient = net.input_gradient
     trainer = Trainer(
-        net, loss=judge, optimizer=optimizer, schedule=schedule, total_steps=epochs * steps, clip_norm=clip_norm
+        net,
+        loss=judge,
+        optimizer=optimizer,
+        schedule=schedule,
+        total_steps=epochs * steps,
+        clip_norm=clip_norm,
     )
     net.reseed(streams.dropout)
     # the stopper first: it remembers the net as it was measured
@@ -125,7 +138,10 @@ def fit(
 
 @dataclass(frozen=True)
 class _Streams:
-    """Independent random numbers for every purpose: using more of one leaves the others as they were."""
+    """Independent random numbers for every purpose.
+
+    Using more of one leaves the others as they were.
+    """
 
     shuffle: np.random.Generator
     split: np.random.Generator
@@ -134,13 +150,18 @@ class _Streams:
 
     @classmethod
     def of(cls, seed: int | None) -> _Streams:
-        root = np.random.SeedSequence(None if seed is None else checks.non_negative_int(seed, "seed"))
+        root = np.random.SeedSequence(
+            None if seed is None else checks.non_negative_int(seed, "seed")
+        )
         return cls(*(np.random.default_rng(child) for child in root.spawn(4)))
 
 
 @dataclass
 class _Run:
-    """What one epoch of training needs, and ``shown`` beside the progress; ``unreported`` steps are not displayed yet."""
+    """What one epoch of training needs, and ``shown`` beside the progress.
+
+    ``unreported`` steps are not displayed yet.
+    """
 
     trainer: Trainer
     x: np.ndarray
@@ -157,7 +178,9 @@ class _Run:
         judge = self.trainer.loss
         total = right = 0.0
         known, reported = True, time.monotonic()
-        for batch in epoch_batches(len(self.x), self.batch_size, self.streams.shuffle, smallest=self.smallest):
+        for batch in epoch_batches(
+            len(self.x), self.batch_size, self.streams.shuffle, smallest=self.smallest
+        ):
             x, y = self.x[batch], self.y[batch]
             if self.augment is not None:
                 x = self.augment(x, self.streams.augment)
@@ -168,7 +191,8 @@ class _Run:
             right += (accuracy or 0.0) * len(batch)
             self.unreported += 1
             now = time.monotonic()
-            if now - reported > 0.1:  # formatting text for each step of a small net would cost more than the step
+            # formatting text for each step of a small net would cost more than the step
+            if now - reported > 0.1:
                 self.report(bar, self.shown | {"loss": loss})
                 reported = now
         means = {"loss": total / len(self.x)}
@@ -200,27 +224,42 @@ def _epochs(
             raise FloatingPointError(f"epoch {epoch}: {error}") from None
         record |= {"steps": trainer.steps, "lr": trainer.lr, **means}
         if held is not None:
-            measured = evaluate(trainer.net, *held, trainer.loss, batch_size=max(run.batch_size, 256))
+            measured = evaluate(
+                trainer.net, *held, trainer.loss, batch_size=max(run.batch_size, 256)
+            )
             record |= {f"val_{name}": value for name, value in measured.items()}
         record["seconds"] = time.perf_counter() - begin
-        run.shown = {name: value for name, value in record.items() if name not in ("steps", "lr", "seconds")}
+        run.shown = {
+            name: value for name, value in record.items() if name not in ("steps", "lr", "seconds")
+        }
         run.report(bar, run.shown)
         history.epochs.append(record)
         end = EpochEnd(trainer.net, trainer, record, history)
         asked = [listener for listener in listeners if listener(end)]
         if asked:
-            return "early stopping" if any(isinstance(listener, EarlyStopping) for listener in asked) else "callback"
+            return (
+                "early stopping"
+                if any(isinstance(listener, EarlyStopping) for listener in asked)
+                else "callback"
+            )
     return "epochs"
 
 
 def _check_data(x_name: str, x: np.ndarray, y_name: str, y: np.ndarray) -> None:
     for name, array in ((x_name, x), (y_name, y)):
         if not isinstance(array, np.ndarray) or array.ndim == 0:
-            raise TypeError(f"{name}: expected a NumPy array with samples first, got {type(array).__name__}")
+            raise TypeError(
+                f"{name}: expected a NumPy array with samples first, got {type(array).__name__}"
+            )
     if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{x_name}: expected float32 or float64, got {x.dtype}; convert it first, e.g. {x_name}.astype(np.float32)")
+        raise TypeError(
+            f"{x_name}: expected float32 or float64, got {x.dtype}; convert it first, e.g. "
+            f"{x_name}.astype(np.float32)"
+        )
     if len(x) != len(y):
-        raise ValueError(f"{y_name}: expected as many targets as {x_name} has samples, got {len(y)} for {len(x)}")
+        raise ValueError(
+            f"{y_name}: expected as many targets as {x_name} has samples, got {len(y)} for {len(x)}"
+        )
     if not len(x):
         raise ValueError(f"{x_name}: expected at least one sample, got shape {x.shape}")
 
@@ -237,13 +276,17 @@ def _validation(
         return x, y, None
     if isinstance(validation, (tuple, list)):
         if len(validation) != 2:
-            raise ValueError(f"validation: expected (xv, yv) or a fraction, got {len(validation)} items")
+            raise ValueError(
+                f"validation: expected (xv, yv) or a fraction, got {len(validation)} items"
+            )
         xv, yv = validation
         _check_data("xv", xv, "yv", yv)
         return x, y, (xv, yv)
     fraction = checks.finite(validation, "validation")
     if not 0.0 < fraction < 1.0:
-        raise ValueError(f"validation: expected (xv, yv) or a fraction between 0 and 1, got {validation!r}")
+        raise ValueError(
+            f"validation: expected (xv, yv) or a fraction between 0 and 1, got {validation!r}"
+        )
     if judge.classification:
         train, held = stratified_split(y, fraction, rng)
     else:
@@ -251,7 +294,9 @@ def _validation(
     return x[train], y[train], (x[held], y[held])
 
 
-def _stopper(early_stopping: int | EarlyStopping | None, min_delta: float, validated: bool) -> EarlyStopping | None:
+def _stopper(
+    early_stopping: int | EarlyStopping | None, min_delta: float, validated: bool
+) -> EarlyStopping | None:
     if early_stopping is None:
         return None
     stopper = early_stopping

@@ -1,4 +1,7 @@
-"""What happened during a fit, epoch by epoch: a table, a JSON file, a picture. Collects numbers; decides nothing."""
+"""What happened during a fit, epoch by epoch: a table, a JSON file, a picture.
+
+Collects numbers; decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,13 @@ class History:
     Attributes
     ----------
     epochs : list of dict
-        One record per finished epoch, numbered from 1: ``epoch``, ``steps`` (so far), ``lr`` (of the last step), ``loss`` and,
-        where the loss knows it, ``accuracy`` (means over the epoch's training batches as they were seen), ``val_loss`` and
-        ``val_accuracy`` with validation data, ``seconds``.
+        One record per finished epoch, numbered from 1: ``epoch``, ``steps`` (so far), ``lr`` (of
+        the last step), ``loss`` and, where the loss knows it, ``accuracy`` (means over the epoch's
+        training batches as they were seen), ``val_loss`` and ``val_accuracy`` with validation data,
+        ``seconds``.
     stopped : str
-        Why the fit ended: ``"epochs"`` (all done), ``"early stopping"``, ``"callback"`` or ``"interrupted"``.
+        Why the fit ended: ``"epochs"`` (all done), ``"early stopping"``, ``"callback"`` or
+        ``"interrupted"``.
     best_epoch : int or None
         With early stopping, the epoch whose weights and buffers the net holds.
     """
@@ -43,7 +48,9 @@ class History:
         """One column, such as ``history["val_loss"]``."""
         known = self.columns()
         if name not in known:
-            raise KeyError(f"no column {name!r} in this history; there are {', '.join(known) or 'none yet'}")
+            raise KeyError(
+                f"no column {name!r} in this history; there are {', '.join(known) or 'none yet'}"
+            )
         return [record[name] for record in self.epochs]
 
     def columns(self) -> list[str]:
@@ -54,7 +61,10 @@ class History:
         names = self.columns()
         rows = [[_cell(name, record[name]) for name in names] for record in self.epochs]
         widths = [max(len(name), *(len(row[i]) for row in rows)) for i, name in enumerate(names)]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in [names, *rows]]
+        lines = [
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths))
+            for row in [names, *rows]
+        ]
         if self.best_epoch is not None:
             lines.append(f"stopped: {self.stopped}; the net holds epoch {self.best_epoch}")
         elif self.stopped and self.stopped != "epochs":
@@ -66,7 +76,11 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """``{"epochs": [...], "stopped": ..., "best_epoch": ...}``, ready for JSON."""
-        return {"epochs": [dict(record) for record in self.epochs], "stopped": self.stopped, "best_epoch": self.best_epoch}
+        return {
+            "epochs": [dict(record) for record in self.epochs],
+            "stopped": self.stopped,
+            "best_epoch": self.best_epoch,
+        }
 
     def to_json(self) -> str:
         """:meth:`to_dict` as JSON text."""
@@ -83,7 +97,9 @@ class History:
         return history
 
     def plot(self, path: str | Path | None = None) -> Figure:
-        """Loss, accuracy where known, and learning rate over epochs. Needs the ``plot`` extra (matplotlib).
+        """Loss, accuracy where known, and learning rate over epochs.
+
+        Needs the ``plot`` extra (matplotlib).
 
         Parameters
         ----------

@@ -1,4 +1,6 @@
-"""Losses as a trainer uses them: an object that gives (value, gradient). The formulas are in ``functional``.
+"""Losses as a trainer uses them: an object that gives (value, gradient).
+
+The formulas are in ``functional``.
 
 ``loss(pred, target)`` returns the mean loss as a float and its gradient with respect to ``pred``.
 """
@@ -40,7 +42,9 @@ class Loss:
 
 
 class CrossEntropy(Loss):
-    """Softmax cross-entropy of logits (n, k) with classes (n,), see :func:`bncore.functional.cross_entropy`.
+    """Softmax cross-entropy of logits (n, k) with classes (n,).
+
+    See :func:`bncore.functional.cross_entropy`.
 
     Parameters
     ----------
@@ -70,7 +74,8 @@ class CrossEntropy(Loss):
 class MSE(Loss):
     """Mean squared error over all elements, see :func:`bncore.functional.mse`.
 
-    A target (n,) fits a prediction (n, 1); any other difference in shape is an error, never broadcast.
+    A target (n,) fits a prediction (n, 1); any other difference in shape is an error, never
+    broadcast.
     """
 
     def __call__(self, pred: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
@@ -82,9 +87,10 @@ class MSE(Loss):
 
 
 class BCEWithLogits(Loss):
-    """Binary cross-entropy of logits with probabilities or 0/1 targets, see :func:`bncore.functional.bce_with_logits`.
+    """Binary cross-entropy of logits with probabilities or 0/1 targets.
 
-    Targets of integers or booleans are converted; a target (n,) fits a prediction (n, 1).
+    See :func:`bncore.functional.bce_with_logits`. Targets of integers or booleans are converted; a
+    target (n,) fits a prediction (n, 1).
     """
 
     def __call__(self, pred: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
@@ -112,7 +118,11 @@ class _Custom(Loss):
         return f"<loss {self.function!r}>"
 
 
-_NAMED: dict[str, type[Loss]] = {"cross_entropy": CrossEntropy, "mse": MSE, "bce_with_logits": BCEWithLogits}
+_NAMED: dict[str, type[Loss]] = {
+    "cross_entropy": CrossEntropy,
+    "mse": MSE,
+    "bce_with_logits": BCEWithLogits,
+}
 
 
 def names() -> tuple[str, ...]:
@@ -121,7 +131,7 @@ def names() -> tuple[str, ...]:
 
 
 def resolve(loss: str | Loss | LossFunction) -> Loss:
-    """A loss from its name, a callable ``(pred, target) -> (value, gradient)``, or a loss as it is."""
+    """A loss from its name or a callable ``(pred, target) -> (value, gradient)``."""
     if isinstance(loss, str):
         if loss not in _NAMED:
             raise ValueError(f"loss: expected one of {', '.join(_NAMED)}, got {loss!r}")
@@ -129,7 +139,9 @@ def resolve(loss: str | Loss | LossFunction) -> Loss:
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, type) or not callable(loss):
-        raise TypeError(f"loss: expected a name, a loss such as CrossEntropy() or a callable, got {loss!r}")
+        raise TypeError(
+            f"loss: expected a name, a loss such as CrossEntropy() or a callable, got {loss!r}"
+        )
     return _Custom(loss)
 
 

@@ -1,7 +1,10 @@
-"""Optimizers: a rate, a few numbers, and state vectors as long as the net's flat vector. One fused call per step.
+"""Optimizers: a rate, a few numbers, and state vectors as long as the net's flat vector.
 
-The arithmetic is in ``functional.optimizer``. Weight decay leaves out gamma, beta and biases, which the net keeps
-behind the first ``net.decayed`` elements of its flat vectors; ``decay_all=True`` takes them in.
+One fused call per step.
+
+The arithmetic is in ``functional.optimizer``. Weight decay leaves out gamma, beta and biases, which
+the net keeps behind the first ``net.decayed`` elements of its flat vectors; ``decay_all=True``
+takes them in.
 """
 
 from __future__ import annotations
@@ -18,7 +21,10 @@ __all__ = ["SGD", "AdamW", "Optimizer", "names", "resolve"]
 
 
 class Optimizer:
-    """What SGD and AdamW share: the net they are attached to, the count of steps, the state vectors."""
+    """What SGD and AdamW share.
+
+    The net they are attached to, the count of steps, the state vectors.
+    """
 
     state_names: ClassVar[tuple[str, ...]] = ()
 
@@ -31,9 +37,14 @@ class Optimizer:
         self._state: dict[str, np.ndarray] = {}
 
     def attach(self, net: Layer) -> None:
-        """Work on this net from now on: state zero, no steps yet. Attached to it already, nothing changes."""
+        """Work on this net from now on: state zero, no steps yet.
+
+        Attached to it already, nothing changes.
+        """
         parameters = net.parameters_flat
-        if self.net is net and all(state.shape == parameters.shape for state in self._state.values()):
+        if self.net is net and all(
+            state.shape == parameters.shape for state in self._state.values()
+        ):
             return
         self.net = net
         self.steps = 0
@@ -54,13 +65,16 @@ class Optimizer:
             if state.shape != parameters.shape:
                 raise RuntimeError(
                     f"the net has changed since {type(self).__name__} was attached to it "
-                    f"({name} has {len(state)} elements, its parameters {len(parameters)}): attach(net) again"
+                    f"({name} has {len(state)} elements, its parameters {len(parameters)}): "
+                    "attach(net) again"
                 )
         decayed = len(parameters) if self.decay_all else self.net.decayed
         self.steps += 1
         self._update(parameters, gradients, self.lr if lr is None else lr, decayed)
 
-    def _update(self, parameters: np.ndarray, gradients: np.ndarray, lr: float, decayed: int) -> None:
+    def _update(
+        self, parameters: np.ndarray, gradients: np.ndarray, lr: float, decayed: int
+    ) -> None:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,18 +87,25 @@ class Optimizer:
             raise RuntimeError(f"{type(self).__name__} has no net yet: call attach(net) first")
         expected = {"steps", *self.state_names}
         if set(state) != expected:
-            raise ValueError(f"state: expected {', '.join(sorted(expected))}, got {', '.join(sorted(state))}")
+            raise ValueError(
+                f"state: expected {', '.join(sorted(expected))}, got {', '.join(sorted(state))}"
+            )
         for name, mine in self._state.items():
             given = np.asarray(state[name])
             if given.shape != mine.shape or given.dtype != mine.dtype:
-                raise ValueError(f"state: {name}: expected {mine.dtype} {mine.shape}, got {given.dtype} {given.shape}")
+                raise ValueError(
+                    f"state: {name}: expected {mine.dtype} {mine.shape}, got {given.dtype} "
+                    f"{given.shape}"
+                )
         self.steps = checks.non_negative_int(state["steps"], "steps")
         for name, mine in self._state.items():
             mine[...] = state[name]
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, in PyTorch's form: ``g += weight_decay·p; v = momentum·v + g; p -= lr·v``.
+    """Stochastic gradient descent, in PyTorch's form.
+
+    ``g += weight_decay·p; v = momentum·v + g; p -= lr·v``
 
     Parameters
     ----------
@@ -117,7 +138,9 @@ class SGD(Optimizer):
         if self.momentum == 0.0:
             self.state_names = ()
 
-    def _update(self, parameters: np.ndarray, gradients: np.ndarray, lr: float, decayed: int) -> None:
+    def _update(
+        self, parameters: np.ndarray, gradients: np.ndarray, lr: float, decayed: int
+    ) -> None:
         F.sgd_step(
             parameters,
             gradients,
@@ -130,7 +153,10 @@ class SGD(Optimizer):
         )
 
     def __repr__(self) -> str:
-        return f"SGD(lr={self.lr:g}, momentum={self.momentum:g}, nesterov={self.nesterov}, weight_decay={self.weight_decay:g})"
+        return (
+            f"SGD(lr={self.lr:g}, momentum={self.momentum:g}, nesterov={self.nesterov}, "
+            f"weight_decay={self.weight_decay:g})"
+        )
 
 
 class AdamW(Optimizer):
@@ -164,7 +190,9 @@ class AdamW(Optimizer):
         self.betas = tuple(checks.probability(beta, "betas", below_one=True) for beta in betas)
         self.eps = checks.non_negative(eps, "eps")
 
-    def _update(self, parameters: np.ndarray, gradients: np.ndarray, lr: float, decayed: int) -> None:
+    def _update(
+        self, parameters: np.ndarray, gradients: np.ndarray, lr: float, decayed: int
+    ) -> None:
         F.adamw_step(
             parameters,
             gradients,
@@ -180,7 +208,10 @@ class AdamW(Optimizer):
         )
 
     def __repr__(self) -> str:
-        return f"AdamW(lr={self.lr:g}, betas={self.betas}, eps={self.eps:g}, weight_decay={self.weight_decay:g})"
+        return (
+            f"AdamW(lr={self.lr:g}, betas={self.betas}, eps={self.eps:g}, "
+            f"weight_decay={self.weight_decay:g})"
+        )
 
 
 _NAMED: dict[str, type[Optimizer]] = {"sgd": SGD, "adamw": AdamW}

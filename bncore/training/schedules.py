@@ -1,7 +1,10 @@
-"""Learning-rate schedules: ``schedule(step, total) -> factor``, a factor on the optimizer's own rate.
+"""Learning-rate schedules.
 
-Plain functions of the step, without state: a schedule may be called for any step in any order (resumed, plotted).
-Steps count from 0 to ``total - 1``. Every factory here returns such a function; any callable of two integers will do as well.
+``schedule(step, total) -> factor``, a factor on the optimizer's own rate.
+
+Plain functions of the step, without state: a schedule may be called for any step in any order
+(resumed, plotted). Steps count from 0 to ``total - 1``. Every factory here returns such a function;
+any callable of two integers will do as well.
 """
 
 from __future__ import annotations
@@ -24,29 +27,36 @@ def constant() -> Schedule:
 def step(milestones: Sequence[float] = (0.5, 0.75), factor: float = 0.1) -> Schedule:
     """``factor`` to the power of the milestones passed; milestones are fractions of the run.
 
-    The default, a tenth at half time and another at three quarters, is that of He et al. 2016, 1512.03385.
+    The default, a tenth at half time and another at three quarters, is that of He et al. 2016,
+    1512.03385.
     """
     marks = tuple(float(m) for m in milestones)
     if not all(0.0 < m < 1.0 for m in marks):
-        raise ValueError(f"milestones: expected fractions of the run between 0 and 1, got {milestones!r}")
+        raise ValueError(
+            f"milestones: expected fractions of the run between 0 and 1, got {milestones!r}"
+        )
     checks.positive(factor, "factor")
     return lambda step, total: float(factor) ** sum(step >= m * total for m in marks)
 
 
 def cosine(final: float = 0.0) -> Schedule:
-    """From 1 to ``final`` along half a cosine: ``final + (1 - final)·(1 + cos(pi·step/total))/2``.
+    """From 1 to ``final`` along half a cosine.
 
+    ``final + (1 - final)·(1 + cos(pi·step/total))/2``;
     Loshchilov & Hutter 2017, 1608.03983, without restarts.
     """
     checks.non_negative(final, "final")
-    return lambda step, total: final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * step / max(total, 1)))
+    return lambda step, total: (
+        final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * step / max(total, 1)))
+    )
 
 
 def one_cycle(warm: float = 0.3, start: float = 1 / 25, final: float = 4e-6) -> Schedule:
-    """Up from ``start`` to 1 during the first ``warm`` of the run, down to ``final`` by its last step, both along cosines.
+    """Up from ``start`` to 1 during the first ``warm`` of the run, then down to ``final``.
 
-    Smith & Topin 2018, 1708.07120; values and defaults of ``torch.optim.lr_scheduler.OneCycleLR`` (``final`` there is
-    ``1 / (div_factor · final_div_factor)``), without its cycling of the momentum.
+    Both along half a cosine; ``final`` is reached at the last step. Smith & Topin 2018, 1708.07120;
+    values and defaults of ``torch.optim.lr_scheduler.OneCycleLR`` (``final`` there is ``1 /
+    (div_factor · final_div_factor)``), without its cycling of the momentum.
     """
     checks.probability(warm, "warm")
     checks.non_negative(start, "start")
@@ -63,12 +73,19 @@ def one_cycle(warm: float = 0.3, start: float = 1 / 25, final: float = 4e-6) -> 
 
 
 def warm_up(
-    schedule: str | Schedule = "constant", fraction: float = 0.05, *, steps: int | None = None, start: float = 0.0
+    schedule: str | Schedule = "constant",
+    fraction: float = 0.05,
+    *,
+    steps: int | None = None,
+    start: float = 0.0,
 ) -> Schedule:
-    """Linear from ``start`` to 1 during the first ``steps`` (or ``fraction`` of the run), then ``schedule`` over the rest.
+    """Linear from ``start`` to 1 at first, then ``schedule`` over the rest of the run.
 
-    Step ``i`` of ``k`` warm-up steps has the factor ``start + (1 - start)·(i + 1)/k`` times the first of ``schedule``, so that not even
-    the first step is lost with ``start=0``. Goyal et al. 2017, 1706.02677.
+    The ramp takes ``steps`` steps or, if that is None, ``fraction`` of the run.
+
+    Step ``i`` of ``k`` warm-up steps has the factor ``start + (1 - start)·(i + 1)/k`` times the
+    first of ``schedule``, so that not even the first step is lost with ``start=0``. Goyal et al.
+    2017, 1706.02677.
     """
     after = resolve(schedule)
     checks.probability(fraction, "fraction")
@@ -103,7 +120,10 @@ def names() -> tuple[str, ...]:
 
 
 def resolve(schedule: str | Schedule | None) -> Schedule:
-    """A schedule from its name, with that schedule's defaults; a callable as it is; ``None`` is constant."""
+    """A schedule from its name, with that schedule's defaults; a callable as it is.
+
+    ``None`` is constant.
+    """
     if schedule is None:
         return constant()
     if isinstance(schedule, str):
@@ -111,7 +131,10 @@ def resolve(schedule: str | Schedule | None) -> Schedule:
             raise ValueError(f"schedule: expected one of {', '.join(_NAMED)}, got {schedule!r}")
         return _NAMED[schedule]()
     if not callable(schedule):
-        raise TypeError(f"schedule: expected a name or a callable (step, total) -> factor, got {type(schedule).__name__}")
+        raise TypeError(
+            "schedule: expected a name or a callable (step, total) -> factor, got "
+            f"{type(schedule).__name__}"
+        )
     return schedule
 
 

@@ -1,4 +1,7 @@
-"""One training step: forward, loss, backward, clipping, optimizer. Epochs, batches and validation are in fitting.py."""
+"""One training step: forward, loss, backward, clipping, optimizer.
+
+Epochs, batches and validation are in fitting.py.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,11 @@ class Trainer:
     Parameters
     ----------
     net : Layer
-        Its gradients with respect to the input are switched off (``net.require_input_gradient(True)`` brings them back).
+        Its gradients with respect to the input are switched off
+        (``net.require_input_gradient(True)`` brings them back).
     loss : str, Loss or callable
-        ``"cross_entropy"``, ``"mse"``, ``"bce_with_logits"``, an object of :mod:`bncore.training.losses`, or a function
-        ``(pred, target) -> (mean loss, gradient)``.
+        ``"cross_entropy"``, ``"mse"``, ``"bce_with_logits"``, an object of
+        :mod:`bncore.training.losses`, or a function ``(pred, target) -> (mean loss, gradient)``.
     optimizer : str or Optimizer
         Attached to ``net``.
     schedule : str or callable, optional
@@ -62,9 +66,13 @@ class Trainer:
         self.optimizer = optimizers.resolve(optimizer)
         self.clip_norm = None if clip_norm is None else checks.positive(clip_norm, "clip_norm")
         if schedule not in (None, "constant") and total_steps is None:
-            raise ValueError("total_steps: a schedule needs to know how many steps the run has, got None")
+            raise ValueError(
+                "total_steps: a schedule needs to know how many steps the run has, got None"
+            )
         self.schedule = schedules.resolve(schedule)
-        self.total_steps = 1 if total_steps is None else checks.positive_int(total_steps, "total_steps")
+        self.total_steps = (
+            1 if total_steps is None else checks.positive_int(total_steps, "total_steps")
+        )
         self.steps = 0
         self.lr = self._rate()
         net.require_input_gradient(False)
@@ -76,8 +84,8 @@ class Trainer:
         Raises
         ------
         FloatingPointError
-            If the loss, or with ``clip_norm`` the gradient, is NaN or infinite. Weights and optimizer are as before
-            this step; running statistics have seen its batch.
+            If the loss, or with ``clip_norm`` the gradient, is NaN or infinite. Weights and
+            optimizer are as before this step; running statistics have seen its batch.
         """
         return self.step_with_prediction(x, y)[0]
 
@@ -101,11 +109,18 @@ class Trainer:
         return loss, pred
 
     def _rate(self) -> float:
-        return self.optimizer.lr * self.schedule(min(self.steps, self.total_steps - 1), self.total_steps)
+        return self.optimizer.lr * self.schedule(
+            min(self.steps, self.total_steps - 1), self.total_steps
+        )
 
     def _diverged(self, what: str, value: float, x: np.ndarray) -> FloatingPointError:
         if not np.isfinite(x).all():
             cause = "this batch of x holds NaN or infinite values: clean the data"
         else:
-            cause = "training diverged: try a lower lr, schedule='warm_up', clip_norm=1, or inputs of smaller scale (standardize)"
-        return FloatingPointError(f"{what} is {value} at step {self.steps + 1} (lr {self.lr:.4g}); {cause}")
+            cause = (
+                "training diverged: try a lower lr, schedule='warm_up', clip_norm=1, or "
+                "inputs of smaller scale (standardize)"
+            )
+        return FloatingPointError(
+            f"{what} is {value} at step {self.steps + 1} (lr {self.lr:.4g}); {cause}"
+        )

@@ -32,7 +32,10 @@ def small_mlp(inputs=5, outputs=3, seed=0, *, dtype="float64"):
 
 
 def torch_mirror(net):
-    """The same layers with the same values in PyTorch; fused ReLUs become modules that hold no state."""
+    """The same layers with the same values in PyTorch.
+
+    Fused ReLUs become modules that hold no state.
+    """
     import torch
 
     modules, flat = {}, False
@@ -56,14 +59,25 @@ def _module(torch, layer, flat):
     nn, kind = torch.nn, type(layer).__name__
     if kind == "BatchNorm":
         make = nn.BatchNorm1d if flat else nn.BatchNorm2d
-        return make(layer.num_features, eps=layer.eps, affine=layer.weight is not None, dtype=_dtype(torch, layer))
+        return make(
+            layer.num_features,
+            eps=layer.eps,
+            affine=layer.weight is not None,
+            dtype=_dtype(torch, layer),
+        )
     if kind == "Linear":
         out, inputs = layer.weight.shape
         return nn.Linear(inputs, out, bias=layer.bias is not None, dtype=_dtype(torch, layer))
     if kind == "Conv2d":
         out, inputs, *kernel = layer.weight.shape
         return nn.Conv2d(
-            inputs, out, kernel, layer.stride, layer.padding, bias=layer.bias is not None, dtype=_dtype(torch, layer)
+            inputs,
+            out,
+            kernel,
+            layer.stride,
+            layer.padding,
+            bias=layer.bias is not None,
+            dtype=_dtype(torch, layer),
         )
     if kind == "MaxPool":
         return nn.MaxPool2d(layer.kernel_size, layer.stride, layer.padding)

@@ -15,7 +15,10 @@ def test_every_image_is_a_shift_of_itself():
     offsets = set()
     for image, around in zip(moved, padded):
         found = [
-            (i, j) for i in range(5) for j in range(5) if np.array_equal(image, around[:, i : i + 6, j : j + 5])
+            (i, j)
+            for i in range(5)
+            for j in range(5)
+            if np.array_equal(image, around[:, i : i + 6, j : j + 5])
         ]
         assert len(found) == 1
         offsets.update(found)
@@ -25,5 +28,7 @@ def test_every_image_is_a_shift_of_itself():
 def test_channels_last_is_the_same_shift():
     x = np.random.default_rng(1).normal(size=(9, 3, 4, 4))
     first = augment.shift()(x, np.random.default_rng(2))
-    last = augment.shift(axis=-1)(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), np.random.default_rng(2))
+    last = augment.shift(axis=-1)(
+        np.ascontiguousarray(x.transpose(0, 2, 3, 1)), np.random.default_rng(2)
+    )
     assert np.array_equal(first, last.transpose(0, 3, 1, 2))

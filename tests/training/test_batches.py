@@ -1,4 +1,7 @@
-"""Batches are even, complete and reproducible: no tail of a few samples that a norm would take for the population."""
+"""Batches are even, complete and reproducible.
+
+No tail of a few samples that a norm would take for the population.
+"""
 
 import numpy as np
 import pytest
@@ -28,7 +31,9 @@ def test_a_norm_never_sees_a_batch_of_one(n, batch_size):
 
 @given(st.integers(2, 500), st.integers(2, 60), st.integers(0, 2**32))
 def test_an_epoch_shows_every_sample_once(n, batch_size, seed):
-    seen = np.concatenate(list(epoch_batches(n, batch_size, np.random.default_rng(seed), smallest=2)))
+    seen = np.concatenate(
+        list(epoch_batches(n, batch_size, np.random.default_rng(seed), smallest=2))
+    )
     assert np.array_equal(np.sort(seen), np.arange(n))
 
 

@@ -21,7 +21,11 @@ def test_shapes(name):
     pytest.importorskip("sklearn")
     shape, n, outputs = SHAPES[name]
     data = bn.data.load(name)
-    assert data.shape == shape and len(data.x_train) + len(data.x_test) == n and data.outputs == outputs
+    assert (
+        data.shape == shape
+        and len(data.x_train) + len(data.x_test) == n
+        and data.outputs == outputs
+    )
     assert data.x_train.dtype == np.float32 and data.x_train.flags.c_contiguous
     assert data.y_train.dtype == (np.float32 if name == "diabetes" else np.int64)
     assert len(data.feature_names) in (0, shape[0])

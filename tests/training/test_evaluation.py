@@ -20,14 +20,19 @@ def test_loss_and_accuracy_are_means_over_samples():
         found = bn.evaluate(net, X, Y, batch_size=batch_size)
         assert found["loss"] == pytest.approx(expected, rel=1e-12)
         assert found["accuracy"] == pytest.approx((logits.argmax(axis=1) == Y).mean(), rel=1e-12)
-        assert np.allclose(bn.predict(net, X, batch_size=batch_size), logits, rtol=1e-12, atol=1e-14)
+        assert np.allclose(
+            bn.predict(net, X, batch_size=batch_size), logits, rtol=1e-12, atol=1e-14
+        )
 
 
 def test_the_net_is_left_as_it_was():
     net = small_cnn(dropout=0.5)
     net.train()
     net[0].eval()  # a layer its owner froze
-    before, modes = net.state_dict(), [(layer.training, layer.keeps) for _, layer in net.named_layers()]
+    before, modes = (
+        net.state_dict(),
+        [(layer.training, layer.keeps) for _, layer in net.named_layers()],
+    )
     x = RNG.normal(size=(20, 1, 8, 8)).astype(np.float32)
     first, second = bn.predict(net, x), bn.predict(net, x)
     assert np.array_equal(first, second)  # no dropout

@@ -1,4 +1,8 @@
-"""fit: learns, repeats itself to the bit, never makes a tiny batch, and leaves a usable net however it ends."""
+"""fit.
+
+Learns, repeats itself to the bit, never makes a tiny batch, and leaves a usable net however it
+ends.
+"""
 
 import numpy as np
 import pytest
@@ -47,31 +51,42 @@ class Sizes(bn.layers.Layer):
         return dy
 
 
-# ---- learning ---------------------------------------------------------------------------------------------------------
+# ---- learning ----
 
 
 def test_digits_are_learnt(digits):
     net = small_cnn()
     history = quick(
-        net, digits.x_train, digits.y_train, epochs=6, schedule="one_cycle", validation=(digits.x_test, digits.y_test)
+        net,
+        digits.x_train,
+        digits.y_train,
+        epochs=6,
+        schedule="one_cycle",
+        validation=(digits.x_test, digits.y_test),
     )
     assert history["val_accuracy"][-1] > 0.93
     assert history["loss"][-1] < 0.3 < history["loss"][0]
-    assert bn.evaluate(net, digits.x_test, digits.y_test)["accuracy"] == pytest.approx(history["val_accuracy"][-1])
+    assert bn.evaluate(net, digits.x_test, digits.y_test)["accuracy"] == pytest.approx(
+        history["val_accuracy"][-1]
+    )
 
 
 def test_regression_is_learnt():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 5))
     y = x[:, 0] - 0.5 * x[:, 1]  # (n,) for a prediction (n, 1)
-    history = quick(small_mlp(5, 1), x, y, loss="mse", optimizer=bn.AdamW(0.02), epochs=30, validation=0.25)
+    history = quick(
+        small_mlp(5, 1), x, y, loss="mse", optimizer=bn.AdamW(0.02), epochs=30, validation=0.25
+    )
     assert history["val_loss"][-1] < 0.1
     assert "accuracy" not in history.columns() and "val_accuracy" not in history.columns()
 
 
 def test_two_classes_with_one_logit(blobs):
     x, y = blobs
-    history = quick(small_mlp(5, 1), x, (y == 1).astype(np.int64), loss="bce_with_logits", epochs=20)
+    history = quick(
+        small_mlp(5, 1), x, (y == 1).astype(np.int64), loss="bce_with_logits", epochs=20
+    )
     assert history["accuracy"][-1] > 0.9
 
 
@@ -86,14 +101,21 @@ def test_a_loss_of_ones_own(blobs):
     assert history["loss"][-1] < 0.1
 
 
-# ---- the same seed, the same bits -------------------------------------------------------------------------------------
+# ---- the same seed, the same bits ----
 
 
 def run(digits, seed, **options):
     net = small_cnn(dropout=0.2)
     n = 300
     history = quick(
-        net, digits.x_train[:n], digits.y_train[:n], epochs=2, seed=seed, validation=0.2, augment="shift", **options
+        net,
+        digits.x_train[:n],
+        digits.y_train[:n],
+        epochs=2,
+        seed=seed,
+        validation=0.2,
+        augment="shift",
+        **options,
     )
     return net.state_dict(), history["loss"]
 
@@ -114,7 +136,7 @@ def test_no_seed_means_a_new_run(digits):
     assert not state_equal(run(digits, None)[0], run(digits, None)[0])
 
 
-# ---- batches ----------------------------------------------------------------------------------------------------------
+# ---- batches ----
 
 
 def test_the_tail_is_shared_out_over_all_batches(blobs):
@@ -139,11 +161,13 @@ def test_without_a_norm_any_batch_will_do(blobs):
     x, y = blobs
     net = bn.Sequential(bn.Linear(5, 3, dtype="float64", rng=0))
     assert len(quick(net, x[:7], y[:7], batch_size=1, epochs=1)) == 1
-    frozen = bn.Sequential(bn.BatchNorm(5, frozen=True, dtype="float64"), bn.Linear(5, 3, dtype="float64", rng=0))
+    frozen = bn.Sequential(
+        bn.BatchNorm(5, frozen=True, dtype="float64"), bn.Linear(5, 3, dtype="float64", rng=0)
+    )
     assert len(quick(frozen, x[:7], y[:7], batch_size=1, epochs=1)) == 1
 
 
-# ---- early stopping and other ends ------------------------------------------------------------------------------------
+# ---- early stopping and other ends ----
 
 
 def states_by_epoch(kept):
@@ -197,7 +221,13 @@ def test_ctrl_c_gives_the_net_back_at_its_best(blobs):
             raise KeyboardInterrupt
 
     history = quick(
-        net, x, y, epochs=50, validation=0.3, early_stopping=30, callbacks=[states_by_epoch(kept), interrupt]
+        net,
+        x,
+        y,
+        epochs=50,
+        validation=0.3,
+        early_stopping=30,
+        callbacks=[states_by_epoch(kept), interrupt],
     )
     assert history.stopped == "interrupted" and len(history) == 4
     assert state_equal(net.state_dict(), kept[history.best_epoch])
@@ -224,9 +254,20 @@ def test_ctrl_c_in_the_middle_of_an_epoch(blobs):
 def test_a_loss_that_is_not_finite_says_where_and_what_to_try(blobs):
     x, y = blobs
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError) as caught:
-        quick(bn.Sequential(bn.Linear(5, 3, dtype="float64", rng=0)), 1e200 * x, y.astype(np.float64)[:, None] * np.ones(3), loss="mse", optimizer=bn.SGD(1e30))
+        quick(
+            bn.Sequential(bn.Linear(5, 3, dtype="float64", rng=0)),
+            1e200 * x,
+            y.astype(np.float64)[:, None] * np.ones(3),
+            loss="mse",
+            optimizer=bn.SGD(1e30),
+        )
     message = str(caught.value)
-    for word in ("epoch 1: the loss is inf at step 1 (lr 1e+30)", "lower lr", "warm_up", "clip_norm"):
+    for word in (
+        "epoch 1: the loss is inf at step 1 (lr 1e+30)",
+        "lower lr",
+        "warm_up",
+        "clip_norm",
+    ):
         assert word in message
 
 
@@ -246,7 +287,9 @@ def test_divergence_with_early_stopping_gives_the_best_net_back(blobs):
             end.net.parameters_flat[:] = np.nan
 
     with pytest.raises(FloatingPointError, match="epoch 4"):
-        quick(net, x, y, validation=0.3, early_stopping=10, callbacks=[states_by_epoch(kept), poison])
+        quick(
+            net, x, y, validation=0.3, early_stopping=10, callbacks=[states_by_epoch(kept), poison]
+        )
     assert any(state_equal(net.state_dict(), state) for state in kept.values())
     assert not net.training
 
@@ -262,7 +305,7 @@ def test_a_callback_ends_the_fit_and_adds_to_the_history(blobs):
     assert history.stopped == "callback" and len(history["norm"]) == 2
 
 
-# ---- what goes in -----------------------------------------------------------------------------------------------------
+# ---- what goes in ----
 
 
 def test_inputs_are_not_written_to_and_may_be_read_only(digits):
@@ -288,8 +331,16 @@ def test_the_schedule_spans_the_whole_fit(blobs):
     ("change", "error", "match"),
     [
         ({"x": [[1.0]]}, TypeError, "x: expected a NumPy array"),
-        ({"x": np.ones((100, 5), int)}, TypeError, r"x: expected float32 or float64, got int64; .*astype"),
-        ({"y": np.zeros(7, int)}, ValueError, "y: expected as many targets as x has samples, got 7 for 100"),
+        (
+            {"x": np.ones((100, 5), int)},
+            TypeError,
+            r"x: expected float32 or float64, got int64; .*astype",
+        ),
+        (
+            {"y": np.zeros(7, int)},
+            ValueError,
+            "y: expected as many targets as x has samples, got 7 for 100",
+        ),
         ({"x": np.ones((0, 5)), "y": np.zeros(0, int)}, ValueError, "at least one sample"),
         ({"epochs": 0}, ValueError, "epochs"),
         ({"batch_size": 0}, ValueError, "batch_size"),

@@ -11,7 +11,15 @@ from bncore.training.history import History
 def history():
     found = History()
     found.epochs = [
-        {"epoch": e, "steps": 10 * e, "lr": 0.1 / e, "loss": 1.0 / e, "accuracy": 0.9, "val_loss": 1.1 / e, "seconds": 0.5}
+        {
+            "epoch": e,
+            "steps": 10 * e,
+            "lr": 0.1 / e,
+            "loss": 1.0 / e,
+            "accuracy": 0.9,
+            "val_loss": 1.1 / e,
+            "seconds": 0.5,
+        }
         for e in (1, 2, 3)
     ]
     found.stopped, found.best_epoch = "early stopping", 2

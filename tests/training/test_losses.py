@@ -22,7 +22,9 @@ def test_the_gradient_is_that_of_the_value(loss):
     assert value == judge.value(pred, target)
     direction = np.random.default_rng(1).normal(size=pred.shape)
     h = 1e-6
-    slope = (judge.value(pred + h * direction, target) - judge.value(pred - h * direction, target)) / (2 * h)
+    slope = (
+        judge.value(pred + h * direction, target) - judge.value(pred - h * direction, target)
+    ) / (2 * h)
     assert slope == pytest.approx((gradient * direction).sum(), rel=1e-6)
 
 
@@ -30,7 +32,10 @@ def test_a_column_of_predictions_takes_a_vector_of_targets():
     pred, target = RNG.normal(size=(5, 1)), RNG.normal(size=5)
     assert bn.MSE()(pred, target)[0] == pytest.approx(((pred[:, 0] - target) ** 2).mean())
     bits = np.array([0, 1, 1, 0, 1])
-    assert bn.BCEWithLogits()(pred, bits)[0] == bn.BCEWithLogits()(pred, bits.astype(float)[:, None])[0]
+    assert (
+        bn.BCEWithLogits()(pred, bits)[0]
+        == bn.BCEWithLogits()(pred, bits.astype(float)[:, None])[0]
+    )
     assert bn.BCEWithLogits().accuracy(pred, bits > 0) == ((pred[:, 0] > 0) == bits).mean()
 
 

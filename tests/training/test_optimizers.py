@@ -1,4 +1,7 @@
-"""Optimizers through a trainer: PyTorch's trajectories, weight decay where it belongs, state that can be carried on."""
+"""Optimizers through a trainer.
+
+PyTorch's trajectories, weight decay where it belongs, state that can be carried on.
+"""
 
 import numpy as np
 import pytest
@@ -32,14 +35,21 @@ def test_thirty_steps_follow_pytorch(setting, decay_all, clip):
     theirs = getattr(torch.optim, kind)(
         [
             {"params": [value for name, value in named if is_weight[name]]},
-            {"params": [value for name, value in named if not is_weight[name]], "weight_decay": 0.0},
+            {
+                "params": [value for name, value in named if not is_weight[name]],
+                "weight_decay": 0.0,
+            },
         ],
         **options,
     )
-    trainer = bn.Trainer(net, optimizer=getattr(bn, kind)(**options, decay_all=decay_all), clip_norm=clip)
+    trainer = bn.Trainer(
+        net, optimizer=getattr(bn, kind)(**options, decay_all=decay_all), clip_norm=clip
+    )
     for x, y in BATCHES:
         theirs.zero_grad()
-        expected = torch.nn.functional.cross_entropy(mirror(torch.from_numpy(x)), torch.from_numpy(y))
+        expected = torch.nn.functional.cross_entropy(
+            mirror(torch.from_numpy(x)), torch.from_numpy(y)
+        )
         expected.backward()
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(mirror.parameters(), clip)

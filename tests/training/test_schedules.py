@@ -37,7 +37,9 @@ def test_one_cycle_and_cosine_follow_pytorch(total):
     torch = pytest.importorskip("torch")
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=0.5)
-    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.5, total_steps=total, cycle_momentum=False)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.5, total_steps=total, cycle_momentum=False
+    )
     ours = schedules.one_cycle()
     for i in range(total):
         assert 0.5 * ours(i, total) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
@@ -47,7 +49,9 @@ def test_one_cycle_and_cosine_follow_pytorch(total):
     optimizer = torch.optim.SGD([parameter], lr=0.5)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=total)
     for i in range(total):
-        assert 0.5 * schedules.cosine()(i, total) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        assert 0.5 * schedules.cosine()(i, total) == pytest.approx(
+            optimizer.param_groups[0]["lr"], rel=1e-9
+        )
         optimizer.step()
         theirs.step()
 

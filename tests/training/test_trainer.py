@@ -1,4 +1,7 @@
-"""Trainer.step: PyTorch's losses on a convolutional net, schedules, and steps that fail without harm."""
+"""Trainer.step.
+
+PyTorch's losses on a convolutional net, schedules, and steps that fail without harm.
+"""
 
 import numpy as np
 import pytest
@@ -22,7 +25,9 @@ def test_twenty_steps_of_the_cnn_follow_pytorch():
         x = rng.normal(size=(32, 1, 8, 8)).astype(np.float32)
         y = rng.integers(0, 10, 32)
         theirs.zero_grad()
-        expected = torch.nn.functional.cross_entropy(mirror(torch.from_numpy(x)), torch.from_numpy(y))
+        expected = torch.nn.functional.cross_entropy(
+            mirror(torch.from_numpy(x)), torch.from_numpy(y)
+        )
         expected.backward()
         theirs.step()
         assert trainer.step(x, y) == pytest.approx(expected.item(), rel=1e-4)

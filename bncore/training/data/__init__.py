@@ -1,7 +1,10 @@
-"""Data sets by name or by file: ``load("digits")``, ``load("mnist/")``, ``load("table.csv", target="price")``.
+"""Data sets by name or by file.
 
-One small module per kind of source; each gives a :class:`Dataset` of plain arrays. Nothing is scaled here: raw inputs are
-standardized by a first batch norm in the net (``standardize=True`` in :mod:`bncore.nets`), which is saved and folded with it.
+``load("digits")``, ``load("mnist/")``, ``load("table.csv", target="price")``.
+
+One small module per kind of source; each gives a :class:`Dataset` of plain arrays. Nothing is
+scaled here: raw inputs are standardized by the net, with a first batch norm that is saved and
+folded with it (``standardize`` in :mod:`bncore.nets`), or by the norm after its first convolution.
 """
 
 from .dataset import Dataset

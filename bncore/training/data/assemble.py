@@ -1,4 +1,7 @@
-"""From what a reader found to a Dataset: dtype, classes, task, split. The part all loaders share; reads no file."""
+"""From what a reader found to a Dataset: dtype, classes, task, split. The part all loaders share.
+
+Reads no file.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from .split import stratified_split, train_test_split
 
 __all__ = ["Options", "Raw", "assemble"]
 
-# A numeric target of whole numbers with no more distinct values than this names classes, unless ``task`` says otherwise.
+# A numeric target of whole numbers with no more distinct values than this names classes, unless
+# ``task`` says otherwise.
 MOST_GUESSED_CLASSES = 20
 
 
@@ -29,7 +33,10 @@ class Options:
 
 @dataclass
 class Raw:
-    """What a reader found. ``x_test``/``y_test`` are None where the source has no test part; ``classes`` empty where it names none."""
+    """What a reader found. ``x_test``/``y_test`` are None where the source has no test part.
+
+    ``classes`` empty where it names none.
+    """
 
     name: str
     x: np.ndarray
@@ -49,14 +56,23 @@ def assemble(raw: Raw, options: Options) -> Dataset:
         # one set of classes for both parts: judge them together
         x, y, parts = raw.x, np.concatenate([raw.y, raw.y_test]), raw.x_test
         if raw.x.shape[1:] != raw.x_test.shape[1:]:
-            raise FileFormatError(f"{raw.name}: training samples have shape {raw.x.shape[1:]}, test samples {raw.x_test.shape[1:]}")
+            raise FileFormatError(
+                f"{raw.name}: training samples have shape {raw.x.shape[1:]}, test samples "
+                f"{raw.x_test.shape[1:]}"
+            )
     for what, array, count in (("x", x, len(raw.y)), ("x_test", parts, len(y) - len(raw.y))):
         if array is not None and len(array) != count:
-            raise FileFormatError(f"{raw.name}: {what} has {len(array)} samples but its targets {count}")
+            raise FileFormatError(
+                f"{raw.name}: {what} has {len(array)} samples but its targets {count}"
+            )
     if len(x) < 2:
         raise FileFormatError(f"{raw.name}: expected at least 2 samples, found {len(x)}")
     task = options.task or raw.task or guess_task(y)
-    y, classes = _classes(raw, y, options) if task == "classification" else (_numbers(raw.name, y, options.dtype), ())
+    y, classes = (
+        _classes(raw, y, options)
+        if task == "classification"
+        else (_numbers(raw.name, y, options.dtype), ())
+    )
     x = _features(raw.name, x, options.dtype)
     if parts is not None:
         x_test = _features(raw.name, parts, options.dtype)
@@ -86,17 +102,27 @@ def _classes(raw: Raw, y: np.ndarray, options: Options) -> tuple[np.ndarray, tup
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
-        raise FileFormatError(f"{raw.name}: expected one class per sample, found targets of shape {y.shape}")
+        raise FileFormatError(
+            f"{raw.name}: expected one class per sample, found targets of shape {y.shape}"
+        )
     if raw.classes and y.dtype.kind in "iu":
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= len(raw.classes):
-            raise FileFormatError(f"{raw.name}: expected classes 0 to {len(raw.classes) - 1}, found {low if low < 0 else high}")
+            raise FileFormatError(
+                f"{raw.name}: expected classes 0 to {len(raw.classes) - 1}, found "
+                f"{low if low < 0 else high}"
+            )
         return y.astype(np.int64), raw.classes
     values, positions = np.unique(y, return_inverse=True)
     if len(values) < 2:
-        raise FileFormatError(f"{raw.name}: expected at least 2 classes, found only {_class_name(values[0])!r}")
+        raise FileFormatError(
+            f"{raw.name}: expected at least 2 classes, found only {_class_name(values[0])!r}"
+        )
     if y.dtype.kind == "f" and len(values) > max(MOST_GUESSED_CLASSES, len(y) // 2):
-        raise FileFormatError(f"{raw.name}: the target has {len(values)} distinct numbers, which are no classes: task='regression'?")
+        raise FileFormatError(
+            f"{raw.name}: the target has {len(values)} distinct numbers, which are no "
+            "classes: task='regression'?"
+        )
     return positions.reshape(-1).astype(np.int64), tuple(_class_name(v) for v in values)
 
 
@@ -118,7 +144,9 @@ def _features(name: str, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if x.dtype.kind not in "iufb":
         raise FileFormatError(f"{name}: expected numeric features, found {x.dtype}")
     if x.ndim < 2 or 0 in x.shape[1:]:
-        raise FileFormatError(f"{name}: expected samples of at least one feature, found an array of shape {x.shape}")
+        raise FileFormatError(
+            f"{name}: expected samples of at least one feature, found an array of shape {x.shape}"
+        )
     _finite(name, "x", x)
     return np.ascontiguousarray(x, dtype=dtype)
 
@@ -126,4 +154,6 @@ def _features(name: str, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def _finite(name: str, what: str, values: np.ndarray) -> None:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        raise FileFormatError(f"{name}: {what} holds {values[place]} at {place}: every value must be finite")
+        raise FileFormatError(
+            f"{name}: {what} holds {values[place]} at {place}: every value must be finite"
+        )

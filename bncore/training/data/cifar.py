@@ -1,6 +1,9 @@
-"""The binary versions of CIFAR-10 and CIFAR-100: records of label bytes and 3 x 32 x 32 bytes of one image.
+"""The binary versions of CIFAR-10 and CIFAR-100.
 
-Format: https://www.cs.toronto.edu/~kriz/cifar.html; CIFAR-10 has one label byte, CIFAR-100 two (coarse, fine).
+Records of label bytes and 3 x 32 x 32 bytes of one image.
+
+Format: https://www.cs.toronto.edu/~kriz/cifar.html; CIFAR-10 has one label byte, CIFAR-100 two
+(coarse, fine).
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ def is_folder(path: Path) -> bool:
 
 
 def read(path: Path, options: Options) -> Raw:
-    """A folder, or one file of it; x is (n, 3, 32, 32). For CIFAR-100 ``target`` chooses ``"fine"`` or ``"coarse"`` classes."""
+    """A folder, or one file of it; x is (n, 3, 32, 32).
+
+    For CIFAR-100 ``target`` chooses ``"fine"`` or ``"coarse"`` classes.
+    """
     folder = path if path.is_dir() else path.parent
     if path.is_dir():
         hundred = (path / "train.bin").exists()
@@ -35,11 +41,18 @@ def read(path: Path, options: Options) -> Raw:
         train, test = [path], None
     labels = _label_column(hundred, options.target)
     x, y = _read_files(train, 2 if hundred else 1, labels)
-    x_test, y_test = _read_files([test], 2 if hundred else 1, labels) if test is not None and test.exists() else (None, None)
+    x_test, y_test = (
+        _read_files([test], 2 if hundred else 1, labels)
+        if test is not None and test.exists()
+        else (None, None)
+    )
     names = _class_names(folder, hundred, labels)
     for part in (y, y_test):
         if part is not None and part.max() >= len(names):
-            raise FileFormatError(f"{path}: expected labels 0 to {len(names) - 1}, found {part.max()}: not a CIFAR file?")
+            raise FileFormatError(
+                f"{path}: expected labels 0 to {len(names) - 1}, found {part.max()}: not a "
+                "CIFAR file?"
+            )
     return Raw(str(path), x, y, x_test, y_test, classes=names, task="classification")
 
 
@@ -47,18 +60,26 @@ def _label_column(hundred: bool, target: str | int | None) -> int:
     if target is None:
         return 1 if hundred else 0
     if not hundred or target not in ("fine", "coarse"):
-        raise ValueError(f"target: expected 'fine' or 'coarse', and for CIFAR-100 only, got {target!r}")
+        raise ValueError(
+            f"target: expected 'fine' or 'coarse', and for CIFAR-100 only, got {target!r}"
+        )
     return 1 if target == "fine" else 0
 
 
 def _read_files(paths: list[Path], label_bytes: int, column: int) -> tuple[np.ndarray, np.ndarray]:
-    """All records of these files; one array is filled file by file, so that the bytes are never there twice."""
+    """All records of these files.
+
+    One array is filled file by file, so that the bytes are never there twice.
+    """
     record = label_bytes + _PIXELS
     counts = []
     for path in paths:
         count, rest = divmod(_size(path), record)
         if rest or not count:
-            raise FileFormatError(f"{path}: expected whole records of {record} bytes, found {_size(path)} bytes: truncated, or not CIFAR")
+            raise FileFormatError(
+                f"{path}: expected whole records of {record} bytes, found {_size(path)} "
+                "bytes: truncated, or not CIFAR"
+            )
         counts.append(count)
     x = np.empty((sum(counts), *_IMAGE), np.uint8)
     y = np.empty(sum(counts), np.uint8)

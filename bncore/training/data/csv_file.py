@@ -1,6 +1,9 @@
-"""Tables in .csv and .csv.gz: numeric feature columns and one target column of numbers or text. Quoting as in Excel's CSV.
+"""Tables in .csv and .csv.gz: numeric feature columns and one target column of numbers or text.
 
-Every complaint names line and column. Missing values are refused, not filled: how to fill them is not this file's to decide.
+Quoting as in Excel's CSV.
+
+Every complaint names line and column. Missing values are refused, not filled: how to fill them is
+not this file's to decide.
 """
 
 from __future__ import annotations
@@ -23,20 +26,29 @@ _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-"})
 
 
 def read(path: Path, options: Options) -> Raw:
-    """The table; its first line is a header if it is the only one that is not numeric, or if ``target`` is a name."""
+    """Features, target and the columns' names.
+
+    The first line is a header if it is the only one that is not numeric, or if ``target`` is a
+    name.
+    """
     rows = list(_rows(path))
     if not rows:
         raise FileFormatError(f"{path}: this file is empty")
     width = len(rows[0][1])
     for line, row in rows:
         if len(row) != width:
-            raise FileFormatError(f"{path}: line {line}: expected {width} cells as in the first line, found {len(row)}")
+            raise FileFormatError(
+                f"{path}: line {line}: expected {width} cells as in the first line, found "
+                f"{len(row)}"
+            )
     names, column = _columns(path, rows[0][1], options.target)
     body = rows[1:] if names else rows
     if not body:
         raise FileFormatError(f"{path}: only a header, no rows")
     if width < 2:
-        raise FileFormatError(f"{path}: expected feature columns beside the target, found one column")
+        raise FileFormatError(
+            f"{path}: expected feature columns beside the target, found one column"
+        )
     labels = names or [str(i) for i in range(width)]
     x = np.empty((len(body), width - 1))
     for i, (line, row) in enumerate(body):
@@ -64,7 +76,9 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 if any(cell.strip() for cell in row):
                     yield reader.line_num, row
     except UnicodeDecodeError as error:
-        raise FileFormatError(f"{path}: not UTF-8 text: byte {error.object[error.start]:#04x}") from None
+        raise FileFormatError(
+            f"{path}: not UTF-8 text: byte {error.object[error.start]:#04x}"
+        ) from None
     except csv.Error as error:
         raise FileFormatError(f"{path}: line {reader.line_num}: {error}") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -77,7 +91,9 @@ def _columns(path: Path, first: list[str], target: str | int | None) -> tuple[li
     others = list(cells)
     if isinstance(target, int) and -len(cells) <= target < len(cells):
         del others[target]  # a text target does not make the first line a header
-    header = isinstance(target, str) or not all(_is_number(c) or c.lower() in _MISSING for c in others)
+    header = isinstance(target, str) or not all(
+        _is_number(c) or c.lower() in _MISSING for c in others
+    )
     names = cells if header else []
     if target is None:
         known = ", ".join(names) if names else f"0 to {len(cells) - 1}"
@@ -85,7 +101,10 @@ def _columns(path: Path, first: list[str], target: str | int | None) -> tuple[li
     if isinstance(target, str):
         if target in names:
             if names.count(target) > 1:
-                raise ValueError(f"{path}: target: {names.count(target)} columns are called {target!r}; give a position instead")
+                raise ValueError(
+                    f"{path}: target: {names.count(target)} columns are called {target!r}; "
+                    "give a position instead"
+                )
             return names, names.index(target)
         if target.lstrip("-").isdigit():  # a position from the command line
             return _columns(path, first, int(target))
@@ -93,25 +112,36 @@ def _columns(path: Path, first: list[str], target: str | int | None) -> tuple[li
     if not isinstance(target, int) or isinstance(target, bool):
         raise TypeError(f"target: expected the name or position of a column, got {target!r}")
     if not -len(cells) <= target < len(cells):
-        raise ValueError(f"{path}: target: expected a position from {-len(cells)} to {len(cells) - 1}, got {target}")
+        raise ValueError(
+            f"{path}: target: expected a position from {-len(cells)} to {len(cells) - 1}, got "
+            f"{target}"
+        )
     return names, target % len(cells)
 
 
 def _target(path: Path, cells: list[tuple[int, str]], name: str) -> np.ndarray:
     for line, cell in cells:
         if cell.lower() in _MISSING:
-            raise FileFormatError(f"{path}: line {line}, column {name!r}: missing value {cell!r} in the target")
+            raise FileFormatError(
+                f"{path}: line {line}, column {name!r}: missing value {cell!r} in the target"
+            )
     values = [cell for _, cell in cells]
     if all(map(_is_number, values)):
         return np.array([float(cell) for cell in values])
     return np.array(values)
 
 
-def _complaint(path: Path, line: int, row: list[str], column: int, labels: list[str]) -> FileFormatError:
+def _complaint(
+    path: Path, line: int, row: list[str], column: int, labels: list[str]
+) -> FileFormatError:
     """What is wrong with the first bad feature of this row."""
     bad = next(i for i, cell in enumerate(row) if i != column and not _is_number(cell))
     cell = row[bad].strip()
-    what = f"missing value {cell!r}" if cell.lower() in _MISSING else f"expected a finite number, found {cell!r}"
+    what = (
+        f"missing value {cell!r}"
+        if cell.lower() in _MISSING
+        else f"expected a finite number, found {cell!r}"
+    )
     return FileFormatError(f"{path}: line {line}, column {labels[bad]!r}: {what}")
 
 

@@ -1,4 +1,7 @@
-"""The container every loader returns. Arrays and their names; no reading, no scaling, no batching."""
+"""The container every loader returns. Arrays and their names.
+
+No reading, no scaling, no batching.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ class Dataset:
     name : str
         The name it was loaded by, or the file's name.
     x_train, x_test : array of float32 or float64
-        Samples first: (n, features), or (n, channels, height, width) for images. Raw values, not scaled.
+        Samples first: (n, features), or (n, channels, height, width) for images. Raw values, not
+        scaled.
     y_train, y_test : array
         Classification: int64 (n,), positions in ``classes``. Regression: dtype of x, (n, 1).
     task : str
@@ -49,8 +53,13 @@ class Dataset:
         return len(self.classes) if self.task == "classification" else int(self.y_train.shape[1])
 
     def __repr__(self) -> str:
-        kind = f"{len(self.classes)} classes" if self.task == "classification" else f"regression to {self.outputs}"
+        kind = (
+            f"{len(self.classes)} classes"
+            if self.task == "classification"
+            else f"regression to {self.outputs}"
+        )
         return (
-            f"<Dataset {self.name}: {len(self.x_train)} training and {len(self.x_test)} test samples of shape "
+            f"<Dataset {self.name}: {len(self.x_train)} training and {len(self.x_test)} test "
+            "samples of shape "
             f"{self.shape}, {self.x_train.dtype}, {kind}>"
         )

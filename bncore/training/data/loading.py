@@ -31,20 +31,28 @@ def load(
     Parameters
     ----------
     name : str or path
-        - ``"digits"``, ``"wine"``, ``"breast_cancer"``, ``"iris"``, ``"diabetes"``: those inside scikit-learn (extra ``sklearn``).
-        - ``file.npz``: arrays ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test``; optionally ``classes`` and
-          ``feature_names`` (text).
-        - ``file.csv``, ``file.csv.gz``: numeric columns and one ``target`` column of numbers or text.
-        - ``train-images-idx3-ubyte[.gz]``, or a folder with MNIST's files: IDX images with their labels.
+        One of
+
+        - ``"digits"``, ``"wine"``, ``"breast_cancer"``, ``"iris"``, ``"diabetes"``, which are
+          inside scikit-learn (extra ``sklearn``);
+        - ``file.npz``: arrays ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test`` and
+          ``y_test``; optionally ``classes`` and ``feature_names`` (text);
+        - ``file.csv``, ``file.csv.gz``: numeric columns and one ``target`` column of numbers or
+          text;
+        - ``train-images-idx3-ubyte[.gz]``, or a folder with MNIST's files: IDX images with
+          their labels;
         - ``data_batch_1.bin``, or a folder with the binary version of CIFAR-10 or CIFAR-100.
     target : str or int, optional
-        CSV: name or position (from 0, or negative from the end) of the target column. CIFAR-100: ``"fine"`` (default) or ``"coarse"``.
+        CSV: name or position (from 0, or negative from the end) of the target column. CIFAR-100:
+        ``"fine"`` (default) or ``"coarse"``.
     task : {"classification", "regression"}, optional
         Default: text and up to 20 distinct whole numbers are classes, other numbers quantities.
     test_fraction : float
-        Share held back for testing where the source has no test part of its own; classification splits class by class.
+        Share held back for testing where the source has no test part of its own; classification
+        splits class by class.
     seed : int
-        Decides that split. Keep it when a saved net is evaluated later, else it is tested on what it was trained on.
+        Decides that split. Keep it when a saved net is evaluated later, else it is tested on what
+        it was trained on.
     dtype : {"float32", "float64"}
         Of x, and of y for regression.
 
@@ -72,7 +80,10 @@ def load(
         return assemble(sklearn_sets.read(text), options)
     path = Path(text)
     if not path.exists():
-        raise ValueError(f"{text!r} is neither a data set ({', '.join(sklearn_sets.NAMES)}) nor a file or folder that exists")
+        raise ValueError(
+            f"{text!r} is neither a data set ({', '.join(sklearn_sets.NAMES)}) nor a file or "
+            "folder that exists"
+        )
     return assemble(_reader(path)(path, options), options)
 
 
@@ -82,7 +93,9 @@ def _reader(path: Path) -> Callable[[Path, Options], Raw]:
         for module in (idx, cifar):
             if module.is_folder(path):
                 return module.read
-        raise FileFormatError(f"{path}: this folder holds neither IDX files (MNIST) nor the binary version of CIFAR")
+        raise FileFormatError(
+            f"{path}: this folder holds neither IDX files (MNIST) nor the binary version of CIFAR"
+        )
     if name.endswith(".npz"):
         return npz_file.read
     if name.endswith((".csv", ".csv.gz")):
@@ -91,5 +104,12 @@ def _reader(path: Path) -> Callable[[Path, Options], Raw]:
         return idx.read
     if name.endswith(".bin"):
         return cifar.read
-    hint = ": unpack it and give the folder" if name.endswith((".tar", ".tar.gz", ".tgz", ".zip")) else ""
-    raise FileFormatError(f"{path}: expected .npz, .csv, .csv.gz, an IDX file (...-ubyte, ...-ubyte.gz) or CIFAR's .bin{hint}")
+    hint = (
+        ": unpack it and give the folder"
+        if name.endswith((".tar", ".tar.gz", ".tgz", ".zip"))
+        else ""
+    )
+    raise FileFormatError(
+        f"{path}: expected .npz, .csv, .csv.gz, an IDX file (...-ubyte, ...-ubyte.gz) or "
+        f"CIFAR's .bin{hint}"
+    )

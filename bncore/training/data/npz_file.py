@@ -1,4 +1,7 @@
-"""Data sets in NumPy's .npz: arrays ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test``. Never unpickles."""
+"""Data sets in NumPy's .npz.
+
+Arrays ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test``. Never unpickles.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ _SPLIT = ("x_train", "y_train", "x_test", "y_test")
 
 
 def read(path: Path, options: Options) -> Raw:
-    """Integers and booleans in x become floats; text in y becomes classes. ``classes`` and ``feature_names`` are optional."""
+    """Integers and booleans in x become floats; text in y becomes classes.
+
+    ``classes`` and ``feature_names`` are optional.
+    """
     names, arrays = _arrays(path)
     if set(_SPLIT) <= set(names):
         x, y, x_test, y_test = (arrays[key] for key in _SPLIT)
@@ -25,12 +31,23 @@ def read(path: Path, options: Options) -> Raw:
         x, y, x_test, y_test = arrays["x"], arrays["y"], None, None
     else:
         found = ", ".join(names[:8]) or "nothing"
-        raise FileFormatError(f"{path}: expected arrays x and y, or x_train, y_train, x_test and y_test, found {found}")
+        raise FileFormatError(
+            f"{path}: expected arrays x and y, or x_train, y_train, x_test and y_test, found "
+            f"{found}"
+        )
     for key, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.ndim == 0:  # bytes: an entry that is no array
-            raise FileFormatError(f"{path}: {key}: expected an array, found {type(array).__name__} without dimensions")
+            raise FileFormatError(
+                f"{path}: {key}: expected an array, found {type(array).__name__} without dimensions"
+            )
     return Raw(
-        str(path), x, y, x_test, y_test, classes=_texts(arrays, "classes"), feature_names=_texts(arrays, "feature_names")
+        str(path),
+        x,
+        y,
+        x_test,
+        y_test,
+        classes=_texts(arrays, "classes"),
+        feature_names=_texts(arrays, "feature_names"),
     )
 
 
@@ -45,10 +62,25 @@ def _arrays(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
             return archive.files, {key: archive[key] for key in archive.files if key in wanted}
     except FileFormatError:
         raise
-    except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        EOFError,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
         if "pickle" in str(error).lower() and zipfile.is_zipfile(path):
-            raise FileFormatError(f"{path}: holds Python objects, which are never unpickled; expected arrays of numbers") from None
-        raise FileFormatError(f"{path}: cannot be read as .npz: {' '.join(str(error).split()) or type(error).__name__}") from None
+            raise FileFormatError(
+                f"{path}: holds Python objects, which are never unpickled; expected arrays of "
+                "numbers"
+            ) from None
+        raise FileFormatError(
+            f"{path}: cannot be read as .npz: "
+            f"{' '.join(str(error).split()) or type(error).__name__}"
+        ) from None
 
 
 def _texts(arrays: dict[str, np.ndarray], key: str) -> tuple[str, ...]:

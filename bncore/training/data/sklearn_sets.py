@@ -1,4 +1,7 @@
-"""The data sets that ship inside scikit-learn: nothing is downloaded. Needs the ``sklearn`` extra."""
+"""The data sets that ship inside scikit-learn: nothing is downloaded.
+
+Needs the ``sklearn`` extra.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,25 @@ def read(name: str) -> Raw:
     if name == "diabetes":
         # scaled=False: the measured values; standardizing them is the first norm's work
         found = datasets.load_diabetes(scaled=False)
-        return Raw(name, found.data, found.target, feature_names=tuple(found.feature_names), task="regression")
+        return Raw(
+            name,
+            found.data,
+            found.target,
+            feature_names=tuple(found.feature_names),
+            task="regression",
+        )
     found = getattr(datasets, f"load_{name}")()
     classes = tuple(str(c) for c in found.target_names)
     if name == "digits":
-        return Raw(name, found.images[:, np.newaxis], found.target, classes=classes, task="classification")
+        return Raw(
+            name, found.images[:, np.newaxis], found.target, classes=classes, task="classification"
+        )
     features = tuple(str(f) for f in found.feature_names)
-    return Raw(name, found.data, found.target, classes=classes, feature_names=features, task="classification")
+    return Raw(
+        name,
+        found.data,
+        found.target,
+        classes=classes,
+        feature_names=features,
+        task="classification",
+    )

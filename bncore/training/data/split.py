@@ -1,4 +1,7 @@
-"""Splits samples into two parts, reproducibly: stratified by class, or plain. Returns indices; copies no data."""
+"""Splits samples into two parts, reproducibly: stratified by class, or plain. Returns indices.
+
+Copies no data.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,24 @@ from ...support import checks
 __all__ = ["stratified_split", "train_test_split"]
 
 
-def train_test_split(n: int, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices of the larger and of the smaller part; the smaller holds ``round(fraction·n)`` samples, both at least one."""
+def train_test_split(
+    n: int, fraction: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted indices of the larger and of the smaller part.
+
+    The smaller holds ``round(fraction·n)`` samples, both at least one.
+    """
     held = _held(n, fraction)
     order = rng.permutation(n)
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Like :func:`train_test_split`, every class in both parts in its own proportion as far as whole samples go.
+def stratified_split(
+    labels: np.ndarray, fraction: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Like :func:`train_test_split`, with every class in both parts in its own proportion.
+
+    As far as whole samples go; the sizes of the parts are those of a plain split.
 
     Parameters
     ----------
@@ -35,10 +47,11 @@ def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generat
     """
     n = len(labels)
     held = _held(n, fraction)
-    classes, positions, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    _, positions, counts = np.unique(labels, return_inverse=True, return_counts=True)
     quota = fraction * counts
     share = np.minimum(np.floor(quota).astype(np.int64), counts - 1)
-    # whole samples first, then what is missing goes to the largest remainders (Hamilton's method): sizes come out exact
+    # whole samples first, then what is missing goes to the largest remainders (Hamilton's method):
+    # sizes come out exact
     room = counts - 1 - share
     for c in np.argsort(-(quota - share), kind="stable"):
         if share.sum() >= held:
@@ -58,7 +71,9 @@ def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generat
 def _held(n: int, fraction: float) -> int:
     fraction = checks.finite(fraction, "fraction")
     if not 0.0 < fraction < 1.0:
-        raise ValueError(f"fraction: expected a number between 0 and 1, both exclusive, got {fraction}")
+        raise ValueError(
+            f"fraction: expected a number between 0 and 1, both exclusive, got {fraction}"
+        )
     if n < 2:
         raise ValueError(f"at least 2 samples are needed to split them, got {n}")
     return min(max(round(fraction * n), 1), n - 1)
