@@ -57,6 +57,9 @@ _HOME = {
     "BCEWithLogits": "bncore.training.losses",
     "SGD": "bncore.training.optimizers",
     "AdamW": "bncore.training.optimizers",
+    "info": "bncore.backend",
+    "pool": "",
+    "threads": "bncore.thread_limits",
     "use_backend": "bncore.backend",
     "FileFormatError": "bncore.support.errors",
 }

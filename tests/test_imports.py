@@ -21,9 +21,9 @@ PACKAGE = ROOT / "bncore"
 # From the bottom up. A unit may import units of lower floors and itself; units of one floor do not import each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("support",),
-    ("_native",),
+    ("_native", "thread_limits"),
     ("backend",),
-    ("functional",),
+    ("functional", "pool"),
     ("layers",),
     ("nets",),
     ("training",),

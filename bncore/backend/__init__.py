@@ -17,7 +17,7 @@ from typing import Any
 from ..support.errors import Refused
 from . import numpy
 
-__all__ = ["Refused", "active", "available", "build_info", "info", "numpy", "use_backend"]
+__all__ = ["Refused", "active", "available", "build_info", "info", "native_module", "numpy", "use_backend"]
 
 
 def build_info() -> dict[str, Any]:
@@ -58,6 +58,11 @@ active: ModuleType = _choose()
 def available() -> tuple[str, ...]:
     """Names of the backends there are, the preferred one first."""
     return ("numpy",) if _native is None else ("native", "numpy")
+
+
+def native_module() -> ModuleType | None:
+    """The native backend whatever is in force, or None where there is none."""
+    return _native
 
 
 @contextmanager

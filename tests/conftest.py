@@ -1,0 +1,73 @@
+"""Fixtures of the whole suite: every test that asks for ``backend`` runs on each one this machine has.
+
+The suite refuses to run on NumPy alone when the compiled extension was meant to be there: a plain install leaves the
+source folder, which pytest imports from a checkout, without it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from bncore import backend as backends
+
+MISSING = """the compiled extension is missing from the package under test ({path}), so these tests would only see NumPy.
+Run `python -m pip install -e ".[test]"` in the checkout (a plain install puts the extension elsewhere), or set
+BNCORE_BACKEND=numpy to test the NumPy twin on purpose."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    on_purpose = os.environ.get("BNCORE_BACKEND") == "numpy"
+    built_without = backends.build_info().get("extension") is False
+    if "native" not in backends.available() and not on_purpose and not built_without:
+        pytest.exit(MISSING.format(path=os.path.dirname(os.path.dirname(backends.__file__))), returncode=4)
+
+
+def _variants() -> list[str]:
+    """numpy, and the instruction sets to test; environment variables that choose narrow the list."""
+    if "native" not in backends.available() or os.environ.get("BNCORE_BACKEND") == "numpy":
+        return ["numpy"]
+    from bncore.backend import native
+
+    chosen = os.environ.get("BNCORE_ISA")
+    return ["numpy", *([chosen] if chosen else native.available_isas())]
+
+
+@pytest.fixture(params=_variants())
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test runs with this backend (an instruction set's name means native with its kernels)."""
+    if request.param == "numpy":
+        with backends.use_backend("numpy"):
+            yield "numpy"
+        return
+    from bncore.backend import native
+
+    before = native.isa
+    native.use_isa(request.param)
+    try:
+        with backends.use_backend("native"):
+            yield request.param
+    finally:
+        native.use_isa(before)
+
+
+@pytest.fixture
+def native() -> Iterator[None]:
+    """For tests that only make sense with the compiled core."""
+    if "native" not in backends.available() or os.environ.get("BNCORE_BACKEND") == "numpy":
+        pytest.skip("needs the compiled extension")
+    with backends.use_backend("native"):
+        yield
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> np.dtype:
+    return np.dtype(request.param)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20150211)
