@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(*argv: object) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(Path(bncore.__file__).resolve().parents[1])}
     return subprocess.run(
-        [sys.executable, *map(str, argv)], env=env, capture_output=True, text=True
+        [sys.executable, *map(str, argv)], env=env, check=False, capture_output=True, text=True
     )
 
 

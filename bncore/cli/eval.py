@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .options import add_common, add_data, add_threads, limit_threads, positive_int
+from ..thread_limits import threads
+from .options import add_common, add_data, add_threads, positive_int
 from .report import emit_json, score_text
 
 __all__ = ["add_arguments", "run"]
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     x, y = part(data, args.split)
     from ..training import evaluate
 
-    with limit_threads(args.threads):
+    with threads(args.threads):
         scores = evaluate(net.eval(), x, y, loss_of(data), batch_size=args.batch_size)
     result: dict[str, Any] = {
         "command": "eval",

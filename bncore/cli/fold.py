@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from .options import add_common, add_threads, limit_threads, non_negative, non_negative_int, note
+from ..thread_limits import threads
+from .options import add_common, add_threads, non_negative, non_negative_int, note
 from .report import emit_json
 
 __all__ = ["add_arguments", "default_tolerance", "run"]
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     net, meta = load_net(args.net)
     x = _inputs(args, net, meta)
     tolerance = default_tolerance(dtype_of(net)) if args.tolerance is None else args.tolerance
-    with limit_threads(args.threads):
+    with threads(args.threads):
         net.eval()
         folded, report = fold_net(net)
         agreement = compare_outputs(net, folded.eval(), x)

@@ -20,10 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from .. import __version__, backend
 
+    found = backend.info()
     result: dict[str, Any] = {
         "version": __version__,
         "python": platform.python_version(),
-        **backend.info(),
+        "backend": found["backend"],
+        "why": _why(found),
+        **found,
         "cpus": _cpus(),
         "thread_pools": _thread_pools(),
         "extras": _extras(),
@@ -36,6 +39,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(table(_rows(plain(result)), indent=""))
     return 0
+
+
+def _why(found: dict[str, Any]) -> str:
+    """Why this backend computes."""
+    asked = os.environ.get("BNCORE_BACKEND")
+    if asked:
+        return f"BNCORE_BACKEND={asked}"
+    if found["backend"] == "numpy":
+        return f"pure NumPy, without the compiled core: {found.get('reason')}"
+    return "the compiled core is there"
 
 
 def _cpus() -> int:
@@ -69,30 +82,23 @@ def _extras() -> dict[str, bool]:
 
 
 def _rows(result: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """(name, value) lines; nested objects become dotted names."""
+    """(name, value) lines; nested objects become dotted names, what is not there gets no line."""
     rows: list[tuple[str, str]] = []
     for key, value in result.items():
         name = f"{prefix}{key}"
         if key == "thread_pools":
-            for pool in value:
-                version = f" {pool['version']}" if pool["version"] else ""
-                rows.append(
-                    (
-                        f"{pool['user_api']} threads",
-                        f"{pool['num_threads']} ({pool['internal_api']}{version}, {pool['filepath']})",
-                    )
-                )
+            rows += [_pool_row(pool) for pool in value]
         elif isinstance(value, dict):
             rows += _rows(value, f"{name}.")
         elif isinstance(value, list):
             rows.append((name, ", ".join(str(item) for item in value) or "none"))
-        else:
-            rows.append(
-                (
-                    name,
-                    {None: "unknown", True: "yes", False: "no"}.get(value, str(value))
-                    if value is None or isinstance(value, bool)
-                    else str(value),
-                )
-            )
+        elif isinstance(value, bool):
+            rows.append((name, "yes" if value else "no"))
+        elif value is not None:
+            rows.append((name, str(value)))
     return rows
+
+
+def _pool_row(pool: dict[str, Any]) -> tuple[str, str]:
+    library = " ".join(str(part) for part in (pool["internal_api"], pool["version"]) if part)
+    return f"{pool['user_api']} threads", f"{pool['num_threads']} ({library}, {pool['filepath']})"

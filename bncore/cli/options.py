@@ -1,4 +1,4 @@
-"""What the commands' options share: a parser with one-line errors, types that judge numbers, a limit on threads.
+"""What the commands' options share: a parser with one-line errors, types that judge numbers.
 
 Not for what a command does.
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 __all__ = [
@@ -18,7 +17,6 @@ __all__ = [
     "add_data",
     "add_threads",
     "fraction",
-    "limit_threads",
     "non_negative",
     "non_negative_int",
     "note",
@@ -88,18 +86,6 @@ def note(args: argparse.Namespace, message: str) -> None:
     """A remark for the person at the terminal, on stderr; --quiet silences it."""
     if not args.quiet:
         print(message, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def limit_threads(count: int | None) -> Iterator[None]:
-    """At most ``count`` threads inside, of OpenMP and BLAS alike; None leaves them alone."""
-    if count is None:
-        yield
-        return
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(count):
-        yield
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .options import add_common, add_data, add_threads, limit_threads, note, positive_int
+from ..thread_limits import threads
+from .options import add_common, add_data, add_threads, note, positive_int
 from .report import emit_json, recalibration_text
 
 __all__ = ["add_arguments", "run"]
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     net, meta = load_net(args.net)
     data = load_for_net(args, meta)
     loss = loss_of(data)
-    with limit_threads(args.threads):
+    with threads(args.threads):
         before = evaluate(net.eval(), data.x_test, data.y_test, loss, batch_size=args.batch_size)
         with Progress(label="recalibrate", show=not args.quiet) as progress:
             report = recalibrate(

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..thread_limits import threads
 from .options import (
     add_common,
     add_data,
     add_threads,
     fraction,
-    limit_threads,
     non_negative,
     note,
     positive,
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     args.seed = args.seed or 0
     data = load(args.data, args.target, seed=args.seed, dtype=args.dtype)
     net, name = _build_net(args, data)
-    with limit_threads(args.threads):
+    with threads(args.threads):
         note(args, f"{data!r}\n{name}, {net.num_parameters} parameters, norm {args.norm}")
         start = time.perf_counter()
         history = _fit(args, net, data)

@@ -66,6 +66,7 @@ def shell() -> Command:
         done = subprocess.run(
             command,
             env=environment(**extra),
+            check=False,
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

@@ -178,6 +178,7 @@ def test_full_disk_on_stdout(tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "bncore", "info"],
             env=environment(),
+            check=False,
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

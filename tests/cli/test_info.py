@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import bncore as bn
 
 from .conftest import Command
@@ -23,6 +25,15 @@ def test_the_numpy_backend_says_so(shell: Command) -> None:
     result = shell("info", "--json", BNCORE_BACKEND="numpy").json
     assert result["backend"] == "numpy"
     assert result["environment"]["BNCORE_BACKEND"] == "numpy"
+    assert result["why"] == "BNCORE_BACKEND=numpy"
+
+
+def test_a_missing_extension_is_said(call: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"backend": "numpy", "available": ["numpy"], "reason": "no compiler", "build": {}}
+    monkeypatch.setattr("bncore.backend.info", lambda: found)
+    monkeypatch.delenv("BNCORE_BACKEND", raising=False)
+    for done in (call("info"), call("info", "--json")):
+        assert "pure NumPy" in done.out and "no compiler" in done.out
 
 
 def test_an_unknown_backend_is_one_line(shell: Command) -> None:
