@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from ..layers import BatchNorm, Layer
 from ..support import checks
 from ..support.progress import Progress
+from ..thread_limits import threads as limited
 from . import augment as augmentation
 from . import losses, optimizers, schedules
 from .batches import batch_borders, epoch_batches
@@ -119,11 +119,11 @@ def fit(
     )
     net.reseed(streams.dropout)
     # the stopper first: it remembers the net as it was measured
-    listeners = [stopper, *callbacks] if stopper else list(callbacks)
+    listeners: list[Callback] = [stopper, *callbacks] if stopper else list(callbacks)
     run = _Run(trainer, x, y, batch_size, smallest, augmentation.resolve(augment), streams)
     history = History()
     try:
-        with _limited(threads), Progress(epochs * steps, "training", show=progress) as bar:
+        with limited(threads), Progress(epochs * steps, "training", show=progress) as bar:
             history.stopped = _epochs(run, held, epochs, listeners, history, bar)
     except KeyboardInterrupt:
         history.stopped = "interrupted"
@@ -311,13 +311,3 @@ def _stopper(
 def _compares_samples(net: Layer) -> bool:
     """Whether some norm in the net takes its statistics from the batch."""
     return any(isinstance(layer, BatchNorm) and not layer.frozen for _, layer in net.named_layers())
-
-
-def _limited(threads: int | None) -> AbstractContextManager[object]:
-    """Limits OpenMP and BLAS once for the whole fit: a limit costs far more than a layer."""
-    if threads is None:
-        return nullcontext()
-    count = checks.positive_int(threads, "threads")
-    from .. import threads as limit
-
-    return limit(count)

@@ -9,7 +9,7 @@ takes them in.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Optimizer:
     The net they are attached to, the count of steps, the state vectors.
     """
 
-    state_names: ClassVar[tuple[str, ...]] = ()
+    state_names: tuple[str, ...] = ()
 
     def __init__(self, lr: float, weight_decay: float, decay_all: bool) -> None:
         self.lr = checks.non_negative(lr, "lr")
@@ -119,8 +119,6 @@ class SGD(Optimizer):
         Also decay gamma, beta and biases.
     """
 
-    state_names = ("velocity",)
-
     def __init__(
         self,
         lr: float = 0.1,
@@ -135,8 +133,7 @@ class SGD(Optimizer):
         self.nesterov = checks.boolean(nesterov, "nesterov")
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("nesterov: needs a momentum above 0, got momentum=0")
-        if self.momentum == 0.0:
-            self.state_names = ()
+        self.state_names = ("velocity",) if self.momentum > 0.0 else ()
 
     def _update(
         self, parameters: np.ndarray, gradients: np.ndarray, lr: float, decayed: int

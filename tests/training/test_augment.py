@@ -10,7 +10,9 @@ def test_every_image_is_a_shift_of_itself():
     x = rng.normal(size=(50, 2, 6, 5)).astype(np.float32)
     kept = x.copy()
     moved = augment.shift(2)(x, rng)
-    assert np.array_equal(x, kept) and moved.shape == x.shape and moved.flags.c_contiguous
+    assert np.array_equal(x, kept)
+    assert moved.shape == x.shape
+    assert moved.flags.c_contiguous
     padded = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)))
     offsets = set()
     for image, around in zip(moved, padded):

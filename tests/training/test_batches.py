@@ -15,7 +15,8 @@ from bncore.training.batches import batch_borders, epoch_batches
 def test_sizes_differ_by_at_most_one_and_none_exceeds_the_batch_size(n, batch_size):
     borders = batch_borders(n, batch_size)
     sizes = np.diff(borders)
-    assert borders[0] == 0 and borders[-1] == n
+    assert borders[0] == 0
+    assert borders[-1] == n
     assert sizes.max() - sizes.min() <= 1
     assert sizes.max() <= batch_size
     assert len(sizes) == -(-n // batch_size)
@@ -25,7 +26,8 @@ def test_sizes_differ_by_at_most_one_and_none_exceeds_the_batch_size(n, batch_si
 def test_a_norm_never_sees_a_batch_of_one(n, batch_size):
     sizes = np.diff(batch_borders(n, batch_size, smallest=2))
     assert sizes.sum() == n
-    assert sizes.min() >= 2 and sizes.max() - sizes.min() <= 1
+    assert sizes.min() >= 2
+    assert sizes.max() - sizes.min() <= 1
     assert sizes.max() <= max(batch_size, 3)
 
 

@@ -37,16 +37,12 @@ def test_npz_with_x_and_y_is_split_by_class(tmp_path):
         feature_names=["a", "b"],
     )
     data = bn.data.load(tmp_path / "d.npz")
-    assert (
-        data.task == "classification"
-        and data.classes == ("ham", "spam")
-        and data.feature_names == ("a", "b")
-    )
-    assert (
-        data.x_train.dtype == np.float32
-        and data.x_train.shape == (32, 2)
-        and np.bincount(data.y_test).tolist() == [4, 4]
-    )
+    assert data.task == "classification"
+    assert data.classes == ("ham", "spam")
+    assert data.feature_names == ("a", "b")
+    assert data.x_train.dtype == np.float32
+    assert data.x_train.shape == (32, 2)
+    assert np.bincount(data.y_test).tolist() == [4, 4]
     assert (data.outputs, data.shape) == (2, (2,))
 
 
@@ -56,8 +52,11 @@ def test_npz_keeps_its_own_test_part(tmp_path):
         tmp_path / "d.npz", x_train=x, y_train=x[:, 0], x_test=xt[:5], y_test=xt[:5, 0]
     )
     data = bn.data.load(tmp_path / "d.npz", dtype="float64")
-    assert data.task == "regression" and data.y_train.shape == (30, 1) and data.outputs == 1
-    assert np.array_equal(data.x_train, x) and np.array_equal(data.x_test, xt[:5])
+    assert data.task == "regression"
+    assert data.y_train.shape == (30, 1)
+    assert data.outputs == 1
+    assert np.array_equal(data.x_train, x)
+    assert np.array_equal(data.x_test, xt[:5])
 
 
 def test_bad_npz_files(tmp_path):
@@ -125,15 +124,12 @@ def test_csv_with_text_classes(tmp_path, suffix, target):
     if target == "1":  # as it comes from a command line
         target = "1"
     data = bn.data.load(path, target=target)
-    assert (
-        data.classes == ("a", "b")
-        and data.feature_names == ("width", "height")
-        and data.task == "classification"
-    )
+    assert data.classes == ("a", "b")
+    assert data.feature_names == ("width", "height")
+    assert data.task == "classification"
     both = np.concatenate([data.x_train, data.x_test])
-    assert np.array_equal(np.sort(both[:, 0]), np.arange(20)) and np.array_equal(
-        both[:, 1], both[:, 0] / 2
-    )
+    assert np.array_equal(np.sort(both[:, 0]), np.arange(20))
+    assert np.array_equal(both[:, 1], both[:, 0] / 2)
     assert np.array_equal(data.y_train, data.x_train[:, 0].astype(int) % 2)
 
 
@@ -142,11 +138,9 @@ def test_csv_without_header_and_with_other_delimiters(tmp_path):
         rows = [delimiter.join(map(str, (i, i + 0.5, 3 * i))) for i in range(30)]
         (tmp_path / "t.csv").write_text("\n".join(rows) + "\n\n")
         data = bn.data.load(tmp_path / "t.csv", target=-1)
-        assert (
-            data.task == "regression"
-            and data.feature_names == ()
-            and len(data.x_train) + len(data.x_test) == 30
-        )
+        assert data.task == "regression"
+        assert data.feature_names == ()
+        assert len(data.x_train) + len(data.x_test) == 30
         assert np.array_equal(data.y_train[:, 0], 3 * data.x_train[:, 0])
 
 
@@ -161,7 +155,8 @@ def test_quotes_bom_and_windows_lines(tmp_path):
         ('\ufeff"a, b",y\r\n' + "".join(f'"{i}","c{i % 2}"\r\n' for i in range(8))).encode()
     )
     data = bn.data.load(tmp_path / "t.csv", "y")
-    assert data.feature_names == ("a, b",) and data.classes == ("c0", "c1")
+    assert data.feature_names == ("a, b",)
+    assert data.classes == ("c0", "c1")
 
 
 def test_bad_cells_are_named_by_line_and_column(tmp_path):
@@ -236,14 +231,11 @@ def mnist(tmp_path, request):
 def test_idx_folder(mnist):
     folder, _, arrays = mnist
     data = bn.data.load(folder)
-    assert (
-        data.shape == (1, 6, 5)
-        and data.classes == ("0", "1", "2", "3")
-        and data.x_train.dtype == np.float32
-    )
-    assert np.array_equal(data.x_train[:, 0], arrays["train"][0]) and np.array_equal(
-        data.y_test, arrays["t10k"][1]
-    )
+    assert data.shape == (1, 6, 5)
+    assert data.classes == ("0", "1", "2", "3")
+    assert data.x_train.dtype == np.float32
+    assert np.array_equal(data.x_train[:, 0], arrays["train"][0])
+    assert np.array_equal(data.y_test, arrays["t10k"][1])
 
 
 def test_idx_image_file_finds_its_labels(mnist):
@@ -305,11 +297,9 @@ def test_cifar10_folder_and_file(tmp_path):
     names = [f"class-{i}" for i in range(10)]
     (tmp_path / "batches.meta.txt").write_text("\n".join(names) + "\n\n")
     data = bn.data.load(tmp_path)
-    assert (
-        data.shape == (3, 32, 32)
-        and data.classes == tuple(names)
-        and (len(data.x_train), len(data.x_test)) == (40, 10)
-    )
+    assert data.shape == (3, 32, 32)
+    assert data.classes == tuple(names)
+    assert (len(data.x_train), len(data.x_test)) == (40, 10)
     assert np.array_equal(data.x_train.reshape(40, -1), np.concatenate(batches)[:, 1:])
     one = bn.data.load(tmp_path / "data_batch_1.bin")
     assert (len(one.x_train), len(one.x_test)) == (16, 4)
@@ -322,9 +312,8 @@ def test_cifar100_fine_and_coarse(tmp_path):
     records[:100].tofile(tmp_path / "test.bin")
     fine, coarse = bn.data.load(tmp_path), bn.data.load(tmp_path, target="coarse")
     assert (fine.outputs, coarse.outputs) == (100, 20)
-    assert np.array_equal(fine.y_test, np.arange(100)) and np.array_equal(
-        coarse.y_test, np.arange(100) % 20
-    )
+    assert np.array_equal(fine.y_test, np.arange(100))
+    assert np.array_equal(coarse.y_test, np.arange(100) % 20)
     with pytest.raises(ValueError, match="fine"):
         bn.data.load(tmp_path, target="medium")
 

@@ -21,12 +21,11 @@ def test_shapes(name):
     pytest.importorskip("sklearn")
     shape, n, outputs = SHAPES[name]
     data = bn.data.load(name)
-    assert (
-        data.shape == shape
-        and len(data.x_train) + len(data.x_test) == n
-        and data.outputs == outputs
-    )
-    assert data.x_train.dtype == np.float32 and data.x_train.flags.c_contiguous
+    assert data.shape == shape
+    assert len(data.x_train) + len(data.x_test) == n
+    assert data.outputs == outputs
+    assert data.x_train.dtype == np.float32
+    assert data.x_train.flags.c_contiguous
     assert data.y_train.dtype == (np.float32 if name == "diabetes" else np.int64)
     assert len(data.feature_names) in (0, shape[0])
 
@@ -34,14 +33,16 @@ def test_shapes(name):
 def test_digits_are_raw():
     pytest.importorskip("sklearn")
     data = bn.data.load("digits")
-    assert data.x_train.min() == 0 and data.x_train.max() == 16
+    assert data.x_train.min() == 0
+    assert data.x_train.max() == 16
     assert np.ptp(np.bincount(data.y_test)) <= 3
 
 
 def test_the_split_is_the_same_until_the_seed_changes():
     pytest.importorskip("sklearn")
     a, b, c = bn.data.load("iris"), bn.data.load("iris"), bn.data.load("iris", seed=1)
-    assert np.array_equal(a.x_test, b.x_test) and not np.array_equal(a.x_test, c.x_test)
+    assert np.array_equal(a.x_test, b.x_test)
+    assert not np.array_equal(a.x_test, c.x_test)
 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):

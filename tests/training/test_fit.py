@@ -79,7 +79,8 @@ def test_regression_is_learnt():
         small_mlp(5, 1), x, y, loss="mse", optimizer=bn.AdamW(0.02), epochs=30, validation=0.25
     )
     assert history["val_loss"][-1] < 0.1
-    assert "accuracy" not in history.columns() and "val_accuracy" not in history.columns()
+    assert "accuracy" not in history.columns()
+    assert "val_accuracy" not in history.columns()
 
 
 def test_two_classes_with_one_logit(blobs):
@@ -129,7 +130,8 @@ def test_a_seed_repeats_a_fit_to_the_bit(digits):
 
 def test_the_number_of_threads_changes_no_bit(digits):
     results = [run(digits, 1, threads=threads)[0] for threads in (1, 2, 3)]
-    assert state_equal(results[0], results[1]) and state_equal(results[0], results[2])
+    assert state_equal(results[0], results[1])
+    assert state_equal(results[0], results[2])
 
 
 def test_no_seed_means_a_new_run(digits):
@@ -190,7 +192,8 @@ def test_early_stopping_restores_weights_and_buffers_to_the_bit(blobs):
         callbacks=[states_by_epoch(kept)],
     )
     losses = history["val_loss"]
-    assert history.stopped == "early stopping" and len(history) < 100
+    assert history.stopped == "early stopping"
+    assert len(history) < 100
     assert history.best_epoch == int(np.argmin(losses)) + 1 == len(history) - 3
     assert state_equal(net.state_dict(), kept[history.best_epoch])
     assert not state_equal(net.state_dict(), kept[len(history)])
@@ -229,9 +232,11 @@ def test_ctrl_c_gives_the_net_back_at_its_best(blobs):
         early_stopping=30,
         callbacks=[states_by_epoch(kept), interrupt],
     )
-    assert history.stopped == "interrupted" and len(history) == 4
+    assert history.stopped == "interrupted"
+    assert len(history) == 4
     assert state_equal(net.state_dict(), kept[history.best_epoch])
-    assert not net.training and net.input_gradient
+    assert not net.training
+    assert net.input_gradient
     assert len(quick(net, x, y, epochs=1)) == 1  # and may go on
 
 
@@ -247,7 +252,8 @@ def test_ctrl_c_in_the_middle_of_an_epoch(blobs):
 
     net = bn.Sequential(Interrupting(), *small_mlp().layers)
     history = quick(net, x, y, epochs=9)
-    assert history.stopped == "interrupted" and len(history) == 1
+    assert history.stopped == "interrupted"
+    assert len(history) == 1
     assert np.isfinite(bn.predict(net, x)).all()
 
 
@@ -274,7 +280,7 @@ def test_a_loss_that_is_not_finite_says_where_and_what_to_try(blobs):
 def test_nan_in_the_data_is_blamed_on_the_data(blobs):
     x, y = blobs
     x[7, 2] = np.nan
-    with pytest.raises(FloatingPointError, match="epoch 1: the loss is nan.*batch of x holds NaN"):
+    with pytest.raises(FloatingPointError, match=r"epoch 1: the loss is nan.*batch of x holds NaN"):
         quick(small_mlp(), x, y)
 
 
@@ -302,7 +308,8 @@ def test_a_callback_ends_the_fit_and_adds_to_the_history(blobs):
         return end.record["epoch"] == 2
 
     history = quick(small_mlp(), x, y, callbacks=[watch])
-    assert history.stopped == "callback" and len(history["norm"]) == 2
+    assert history.stopped == "callback"
+    assert len(history["norm"]) == 2
 
 
 # ---- what goes in ----
@@ -323,8 +330,10 @@ def test_the_schedule_spans_the_whole_fit(blobs):
         return 0.5
 
     history = quick(small_mlp(), x, y, epochs=3, schedule=spy)
-    assert history["lr"] == [0.05] * 3 and history["steps"] == [4, 8, 12]
-    assert {total for _, total in seen} == {12} and max(step for step, _ in seen) == 11
+    assert history["lr"] == [0.05] * 3
+    assert history["steps"] == [4, 8, 12]
+    assert {total for _, total in seen} == {12}
+    assert max(step for step, _ in seen) == 11
 
 
 @pytest.mark.parametrize(
@@ -371,6 +380,8 @@ def test_progress_goes_to_stderr_and_can_be_off(blobs, capsys):
     x, y = blobs
     quick(small_mlp(), x, y, epochs=2, validation=0.2, progress=True)
     out, err = capsys.readouterr()
-    assert out == "" and "8/8" not in out and "val_accuracy" in err.splitlines()[-1]
+    assert out == ""
+    assert "8/8" not in out
+    assert "val_accuracy" in err.splitlines()[-1]
     quick(small_mlp(), x, y)
     assert capsys.readouterr() == ("", "")

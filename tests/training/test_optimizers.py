@@ -99,9 +99,11 @@ def test_attaching_again_keeps_state_and_another_net_resets_it():
     bn.Trainer(net, optimizer=optimizer).step(*BATCHES[0])
     velocity = optimizer.state_dict()["velocity"]
     optimizer.attach(net)
-    assert optimizer.steps == 1 and np.array_equal(optimizer.state_dict()["velocity"], velocity)
+    assert optimizer.steps == 1
+    assert np.array_equal(optimizer.state_dict()["velocity"], velocity)
     optimizer.attach(small_mlp())
-    assert optimizer.steps == 0 and not optimizer.state_dict()["velocity"].any()
+    assert optimizer.steps == 0
+    assert not optimizer.state_dict()["velocity"].any()
 
 
 def test_states_that_do_not_fit_are_refused():

@@ -17,7 +17,8 @@ def test_parts_are_disjoint_and_complete(labels, fraction, seed):
         train_test_split(len(labels), fraction, np.random.default_rng(seed)),
     ):
         assert np.array_equal(np.sort(np.concatenate([first, second])), np.arange(len(labels)))
-        assert len(first) and len(second)
+        assert len(first)
+        assert len(second)
 
 
 @given(st.lists(st.integers(10, 60), min_size=2, max_size=6), st.integers(0, 100))
@@ -39,7 +40,8 @@ def test_a_class_of_one_stays_in_training():
 def test_the_seed_decides():
     labels = np.arange(100) % 3
     splits = [stratified_split(labels, 0.3, np.random.default_rng(seed))[1] for seed in (1, 1, 2)]
-    assert np.array_equal(splits[0], splits[1]) and not np.array_equal(splits[0], splits[2])
+    assert np.array_equal(splits[0], splits[1])
+    assert not np.array_equal(splits[0], splits[2])
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 3, float("nan")])

@@ -37,7 +37,9 @@ def test_a_step_trains_whatever_mode_the_net_was_in():
     net = small_mlp().eval()
     trainer = bn.Trainer(net, optimizer=bn.SGD(0.5))
     losses = [trainer.step(X, Y) for _ in range(20)]
-    assert net.training and losses[-1] < 0.5 * losses[0] and trainer.steps == 20
+    assert net.training
+    assert losses[-1] < 0.5 * losses[0]
+    assert trainer.steps == 20
 
 
 def test_a_schedule_needs_the_length_of_the_run_and_ends_with_it():
