@@ -1,0 +1,142 @@
+"""Folds nets made of bncore's layers: asks the rules about every norm until none can do more.
+
+The rules are backward.py and forward.py, their arithmetic is algebra.py. A norm that no rule can
+remove exactly stays, and the report says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import layers as L
+from ..support import checks
+from . import algebra
+from .algebra import Affine, FoldRefused
+from .backward import absorb_before, relu_home
+from .chain import Chain, Change, Net, Place, layout
+from .forward import Signal, absorb_after
+from .report import Folded, FoldReport, Kept
+
+__all__ = ["fold_net"]
+
+Rule = Callable[[Chain, Place], list[Change]]
+
+
+def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, FoldReport]:
+    """Remove a net's batch norms by changing the weights around them; the result computes the same.
+
+    With ``s = weight/sqrt(var + eps)`` a norm after a linear operation becomes ``W' = s·W``,
+    ``b' = s·(b - mean) + bias`` there; one before it ``W' = W·s``, ``b' = b + W·(bias - s·mean)``.
+    Arithmetic is in float64 with one rounding at the end, however many norms a weight absorbs.
+
+    Parameters
+    ----------
+    net : Layer
+        Only read. It is folded as it evaluates, whatever its mode.
+    input_ndim : int, optional
+        Rank of the net's input. By default what its first convolution takes, or else 2, (N,
+        features).
+
+    Returns
+    -------
+    folded : Layer
+        A new net of the same structure without the norms that could be folded, in evaluation mode.
+        Folding it again changes nothing.
+    report : FoldReport
+        For every norm what took it by which rule, or why it stays.
+
+    Notes
+    ----- Folded are norms after Linear, convolutions and transposed convolutions (any groups), also
+    behind pooling, dropout or Flatten, and after residual sums and concatenations whose every
+    branch can take the map; norms before Linear and convolutions, also through pooling and Flatten,
+    and into every branch of a block; norms in a row become one. A norm in front of a zero-padded
+    convolution is replaced by a `Pad` with the values that it would have mapped to zero. A ReLU
+    that is part of a norm goes to the layer that takes the norm. Frozen norms fold like any other.
+    """
+    if not isinstance(net, L.Layer):
+        raise TypeError(f"net: expected a Layer, got {type(net).__name__}")
+    if input_ndim is not None and checks.integer(input_ndim, "input_ndim") < 2:
+        raise ValueError(f"input_ndim: expected an integer >= 2, got {input_ndim}")
+    view = Net(net, input_ndim)
+    order = [place.path for _, place in view.norms()]
+    done: dict[str, Folded] = {}
+    why: dict[str, str] = {}
+    while len(done) < len(order):
+        before = len(done)
+        for chain, place in view.norms():
+            _attempt(_backward, chain, place, done, why)
+        for chain, place in reversed(view.norms()):
+            _attempt(_forward, chain, place, done, why)
+        if len(done) == before:
+            break
+    report = FoldReport([done[path] for path in order if path in done])
+    report.kept = [Kept(path, why[path], "kept") for path in order if path not in done]
+    for path, container in view.hidden:
+        report.kept.append(
+            Kept(path, f"it is inside a {container}, of which folding knows nothing", "kept")
+        )
+    return view.finish(), report
+
+
+def _attempt(
+    rule: Rule, chain: Chain, place: Place, done: dict[str, Folded], why: dict[str, str]
+) -> None:
+    """Apply a rule to a norm, all of it or nothing, and note what happened."""
+    try:
+        changes = rule(chain, place)
+        for change in changes:
+            change.judge()
+    except FoldRefused as reason:
+        # the backward rule comes first; the same reason from both (not a number, say) is told once
+        text = str(reason)
+        why[place.path] = (
+            text if rule is _backward or why[place.path] == text else f"{why[place.path]}; {text}"
+        )
+        return
+    into = ", ".join(change.place.path or "(net)" for change in changes)
+    done[place.path] = Folded(place.path, into, _rule_name(rule, changes))
+    home = relu_home(chain, chain.items.index(place), changes)
+    for change in changes:
+        change.apply()
+    if not place.has_relu:
+        chain.items.remove(place)
+        place.removed = True
+    elif home is not None:
+        home.layer.activation = "relu"
+        chain.items.remove(place)
+        place.removed = True
+    else:
+        place.layer = L.ReLU()
+        place.weight = place.bias = None
+
+
+def _backward(chain: Chain, place: Place) -> list[Change]:
+    affine = _affine(place)
+    axis = layout(place.layer.axis, place.ndim)
+    return absorb_before(chain, chain.items.index(place), affine, axis, place.ndim)
+
+
+def _forward(chain: Chain, place: Place) -> list[Change]:
+    affine = _affine(place)
+    if place.has_relu:
+        raise FoldRefused("its ReLU is before whatever follows")
+    signal = Signal(affine, layout(place.layer.axis, place.ndim), place.ndim)
+    return absorb_after(chain, chain.items.index(place) + 1, signal)
+
+
+def _affine(place: Place) -> Affine:
+    """What a norm computes in evaluation, with the norms it has absorbed."""
+    norm = place.layer
+    if type(norm) is not L.BatchNorm:
+        raise FoldRefused(f"a {type(norm).__name__} may compute something else than BatchNorm")
+    if norm.running_mean is None or norm.running_var is None:
+        raise FoldRefused("it has no running statistics and normalizes by those of the batch")
+    weight, bias = place.parameters()
+    return algebra.norm_affine(weight, bias, norm.running_mean, norm.running_var, norm.eps)
+
+
+def _rule_name(rule: Rule, changes: list[Change]) -> str:
+    kinds = " + ".join(dict.fromkeys(change.place.kind.__name__ for change in changes))
+    if rule is _backward:
+        return f"{kinds} → BatchNorm"
+    return f"BatchNorm → {'Pad + ' if any(change.pad for change in changes) else ''}{kinds}"
