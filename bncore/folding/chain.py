@@ -279,7 +279,8 @@ def _note_ranks(chain: Chain, ndim: int | None) -> int | None:
     """Note every place's input rank; returns the rank of the output."""
     for item in chain.items:
         if isinstance(item, Block):
-            ndim = [_note_ranks(branch, ndim) for branch in item.branches][0]
+            ranks = [_note_ranks(branch, ndim) for branch in item.branches]
+            ndim = ranks[0]
             continue
         item.ndim = 2 + item.layer.spatial if item.kind in CONVOLUTIONS else ndim
         if item.kind in MAKE_ROWS:

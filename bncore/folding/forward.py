@@ -87,7 +87,7 @@ def _into_convolution(place: Place, signal: Signal) -> Change:
     algebra.check_forward(affine, layer.dtype)
     weight, bias = place.parameters()
     if place.kind is L.ConvTranspose2d:
-        pointwise = set((*layer.kernel_size, *layer.stride)) == {1} and not any(
+        pointwise = {*layer.kernel_size, *layer.stride} == {1} and not any(
             (*layer.padding, *layer.output_padding)
         )
         how = {"groups": layer.groups, "pointwise": pointwise}

@@ -60,7 +60,7 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
     view = Net(net, input_ndim)
     order = [place.path for _, place in view.norms()]
     done: dict[str, Folded] = {}
-    why: dict[str, str] = {}
+    why: dict[str, dict[Rule, str]] = {path: {} for path in order}
     while len(done) < len(order):
         before = len(done)
         for chain, place in view.norms():
@@ -70,7 +70,11 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
         if len(done) == before:
             break
     report = FoldReport([done[path] for path in order if path in done])
-    report.kept = [Kept(path, why[path], "kept") for path in order if path not in done]
+    for path in order:
+        if path not in done:
+            # the same reason from both rules (a NaN, say) is told once
+            reasons = dict.fromkeys(why[path].values())
+            report.kept.append(Kept(path, "; ".join(reasons), "kept"))
     for path, container in view.hidden:
         report.kept.append(
             Kept(path, f"it is inside a {container}, of which folding knows nothing", "kept")
@@ -79,7 +83,11 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
 
 
 def _attempt(
-    rule: Rule, chain: Chain, place: Place, done: dict[str, Folded], why: dict[str, str]
+    rule: Rule,
+    chain: Chain,
+    place: Place,
+    done: dict[str, Folded],
+    why: dict[str, dict[Rule, str]],
 ) -> None:
     """Apply a rule to a norm, all of it or nothing, and note what happened."""
     try:
@@ -87,11 +95,7 @@ def _attempt(
         for change in changes:
             change.judge()
     except FoldRefused as reason:
-        # the backward rule comes first; the same reason from both (not a number, say) is told once
-        text = str(reason)
-        why[place.path] = (
-            text if rule is _backward or why[place.path] == text else f"{why[place.path]}; {text}"
-        )
+        why[place.path][rule] = str(reason)
         return
     into = ", ".join(change.place.path or "(net)" for change in changes)
     done[place.path] = Folded(place.path, into, _rule_name(rule, changes))

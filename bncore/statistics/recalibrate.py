@@ -8,6 +8,7 @@ does not depend on how many there are. The per-batch statistics and their mergin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..layers.base import locate
 from ..support import checks
 from ..support.progress import Progress
 from ..training.batches import batch_borders
+from ..training.evaluation import evaluating
 from .report import LayerChange, RecalibrationReport
 
 __all__ = ["recalibrate"]
@@ -84,20 +86,16 @@ def recalibrate(
     norms = _measurable(net, report)
     before = {path: [a.copy() for a in _running(norm)] for path, norm in norms.items()}
     counts: dict[str, float] = dict.fromkeys(norms, 0)
-    modes = [(layer, layer.training, layer.keeps) for _, layer in net.named_layers()]
     try:
-        net.eval()
-        if method != "ema" and norms:
-            measure = _sequential if method == "sequential" else _one_pass
-            counts = measure(net, norms, _Batches(x, batch_size, progress), report)
+        with evaluating(net):
+            if method != "ema" and norms:
+                measure = _sequential if method == "sequential" else _one_pass
+                counts = measure(net, norms, _Batches(x, batch_size, progress), report)
     except BaseException:
         for path, norm in norms.items():
             for running, value in zip(_running(norm), before[path], strict=True):
                 running[...] = value
         raise
-    finally:
-        for layer, training, keeps in modes:
-            layer.training, layer.keeps = training, keeps
     report.layers = [
         _change(path, norm, counts[path], *before[path]) for path, norm in norms.items()
     ]
@@ -136,7 +134,7 @@ class _Batches:
                     f"x: expected samples along axis 0 and features after it, got shape {x.shape}"
                 )
             borders = batch_borders(len(x), batch_size)
-            self._source = [x[begin:end] for begin, end in zip(borders, borders[1:], strict=False)]
+            self._source = [x[begin:end] for begin, end in pairwise(borders)]
         elif not isinstance(x, Iterable):
             raise TypeError(
                 f"x: expected an array or an iterable of arrays, got {type(x).__name__}"
