@@ -226,7 +226,18 @@ def inception_small(
     channels = _scaled(96, factor)
     layers: list[Layer] = make.conv(in_channels, channels, 3)
     # (1x1, 3x3) channels of a block; a single number is the 3x3 convolution beside a pool
-    for entry in ((32, 32), (32, 48), 80, (112, 48), (96, 64), (80, 80), (48, 96), 96, (176, 160), (176, 160)):
+    for entry in (
+        (32, 32),
+        (32, 48),
+        80,
+        (112, 48),
+        (96, 64),
+        (80, 80),
+        (48, 96),
+        96,
+        (176, 160),
+        (176, 160),
+    ):
         if isinstance(entry, int):
             strided = _scaled(entry, factor)
             conv = Sequential(*make.conv(channels, strided, 3, stride=2))
@@ -234,7 +245,9 @@ def inception_small(
             channels += strided
         else:
             narrow, wide = (_scaled(size, factor) for size in entry)
-            branches = [Sequential(*make.conv(channels, size, k)) for size, k in ((narrow, 1), (wide, 3))]
+            branches = [
+                Sequential(*make.conv(channels, size, k)) for size, k in ((narrow, 1), (wide, 3))
+            ]
             layers.append(Concat(*branches, axis=axis))
             channels = narrow + wide
     return Sequential(*layers, GlobalAvgPool(axis=axis), *make.head(channels, classes, 0.0))
@@ -255,7 +268,14 @@ class _Maker:
         self.rng = generator(self.rng)  # one stream for all layers, also from an integer
 
     def conv(
-        self, channels: int, width: int, kernel: int, *, stride: int = 1, relu: bool = True, zero_gamma: bool = False
+        self,
+        channels: int,
+        width: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        relu: bool = True,
+        zero_gamma: bool = False,
     ) -> list[Layer]:
         """Convolution, norm if there is one, ReLU if wanted, with the padding that keeps the size at stride 1."""
         activation = "relu" if relu else None
@@ -280,7 +300,13 @@ class _Maker:
         plain = self.norm == "none"
         activation = "relu" if plain else None
         layer = Linear(
-            width, size, plain, activation=activation, init=self.init, dtype=self.dtype, rng=self.rng
+            width,
+            size,
+            plain,
+            activation=activation,
+            init=self.init,
+            dtype=self.dtype,
+            rng=self.rng,
         )
         return [layer] if plain else [layer, self._batch_norm(size, "relu", False)]
 

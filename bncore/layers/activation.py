@@ -28,7 +28,7 @@ __all__ = ["GELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Tanh"]
 
 class _Activation(Layer):
     _op: ClassVar[Callable[..., tuple[Array, Any]]]
-    _op_backward: ClassVar[Callable[[Array, Any], Array]]
+    _op_backward: ClassVar[Callable[..., Array]]
 
     def forward(self, x: Array) -> Array:
         y, saved = self._op(x, *self._arguments())

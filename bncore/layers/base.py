@@ -67,8 +67,11 @@ class Layer:
         """y from x. In evaluation mode nothing on ``self`` is written."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
 
-    def backward(self, dy: Array) -> Array | None:
-        """dx from dy, for the last forward; parameter gradients are overwritten, not accumulated."""
+    def backward(self, dy: Array) -> Any:
+        """dx from dy, for the last forward: a new array, or dy itself. Parameter gradients are overwritten.
+
+        None where `require_input_gradient` says that nobody needs dx; (dx, dresidual) after a forward with a residual.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define backward(dy)")
 
     def __call__(self, x: Array, *args: Any, **kwargs: Any) -> Array:

@@ -33,7 +33,9 @@ class Sequential(Layer):
     def __init__(self, *layers: Layer) -> None:
         self._replace(layers)
 
-    def forward(self, x: Array, residual: Array | None = None, activation: str | None = None) -> Array:
+    def forward(
+        self, x: Array, residual: Array | None = None, activation: str | None = None
+    ) -> Array:
         """y. ``residual`` and ``activation`` go to the last layer, which must be one that `accepts_residual`."""
         layers = self.layers
         layer: Layer = self
@@ -47,7 +49,7 @@ class Sequential(Layer):
                 layer = layers[-1]
                 x = layer(x, residual, activation)
         except _LOCATED as error:
-            locate(error, self._name(layer), layer)
+            locate(error, _name_of(layer, self), layer)
             raise
         return x
 
@@ -61,7 +63,7 @@ class Sequential(Layer):
                 if type(dy) is tuple:
                     dy, dresidual = dy
         except _LOCATED as error:
-            locate(error, self._name(layer), layer)
+            locate(error, _name_of(layer, self), layer)
             raise
         dx = dy if self.input_gradient else None
         return dx if dresidual is None else (dx, dresidual)
@@ -124,9 +126,6 @@ class Sequential(Layer):
         self.layers = found
         self.require_input_gradient(self.input_gradient)
 
-    def _name(self, layer: Layer) -> str:
-        return next((name for name, child in self.children() if child is layer), "")
-
     def config(self) -> dict[str, Any]:
         return {"type": "Sequential", "layers": [layer.config() for layer in self.layers]}
 
@@ -150,7 +149,9 @@ class Residual(Layer):
     activation : "relu" or None
     """
 
-    def __init__(self, main: Layer, shortcut: Layer | None = None, activation: str | None = "relu") -> None:
+    def __init__(
+        self, main: Layer, shortcut: Layer | None = None, activation: str | None = "relu"
+    ) -> None:
         self.main = main
         self.shortcut = shortcut
         self.activation = checks.one_of(activation, "activation", (None, "relu"))
@@ -171,7 +172,9 @@ class Residual(Layer):
         mask = None
         if not fused:
             if y.shape != r.shape:
-                raise ValueError(f"main and shortcut must give one shape, got {y.shape} and {r.shape}")
+                raise ValueError(
+                    f"main and shortcut must give one shape, got {y.shape} and {r.shape}"
+                )
             y = y + r
             if self.activation is not None:
                 y, mask = relu(y)
@@ -184,7 +187,7 @@ class Residual(Layer):
         name, child = "main", self.main
         try:
             if fused:
-                dx, dr = child.backward(dy)  # type: ignore[misc]
+                dx, dr = child.backward(dy)
             else:
                 dr = dy if mask is None else relu_backward(dy, mask)
                 dx = child.backward(dr)
@@ -249,12 +252,12 @@ class Concat(Layer):
 
     def forward(self, x: Array) -> Array:
         outputs = []
-        name, branch = "", self.branches[0]
+        branch: Layer = self
         try:
-            for name, branch in self.children():
+            for branch in self.branches:
                 outputs.append(branch(x))
         except _LOCATED as error:
-            locate(error, name, branch)
+            locate(error, _name_of(branch, self), branch)
             raise
         axis = self.axis
         shapes = [y.shape for y in outputs]
@@ -269,22 +272,26 @@ class Concat(Layer):
 
     def backward(self, dy: Array) -> Array:
         channels = self.take_saved()
-        name, branch = "", self.branches[0]
         if not isinstance(dy, np.ndarray) or dy.ndim < 2 or dy.shape[self.axis] != sum(channels):
-            raise ValueError(f"dy must have {sum(channels)} channels on axis {self.axis}, got {np.shape(dy)}")
-        total: Array | None = None
+            raise ValueError(
+                f"dy must have {sum(channels)} channels on axis {self.axis}, got {np.shape(dy)}"
+            )
+        gradients = []
         start = 0
+        branch: Layer = self
         try:
-            for (name, branch), c in zip(self.children(), channels):
+            for branch, c in zip(self.branches, channels):
                 part = dy[:, start : start + c] if self.axis == 1 else dy[..., start : start + c]
                 start += c
-                dx = branch.backward(np.ascontiguousarray(part))
-                # the second sum and later ones go into the first one's memory
-                total = dx if total is None else np.add(total, dx, out=None if start == channels[0] + c else total)
+                gradients.append(branch.backward(np.ascontiguousarray(part)))
         except _LOCATED as error:
-            locate(error, name, branch)
+            locate(error, _name_of(branch, self), branch)
             raise
-        assert total is not None
+        if len(gradients) == 1:
+            return gradients[0]
+        total: Array = gradients[0] + gradients[1]
+        for dx in gradients[2:]:
+            total += dx
         return total
 
     def require_input_gradient(self, required: bool = True) -> None:
@@ -305,10 +312,16 @@ class Concat(Layer):
     @classmethod
     def from_config(cls, arguments: dict[str, Any]) -> Concat:
         branches = _build_all(arguments, "branches")
-        return cls(*branches, **{name: value for name, value in arguments.items() if name != "branches"})
+        return cls(
+            *branches, **{name: value for name, value in arguments.items() if name != "branches"}
+        )
 
     def describe(self) -> str:
         return "" if self.axis == 1 else f"axis={self.axis}"
+
+
+def _name_of(layer: Layer, container: Layer) -> str:
+    return next((name for name, child in container.children() if child is layer), "")
 
 
 def _judge_children(container: Layer, children: Iterable[tuple[str, Layer]]) -> None:
@@ -328,5 +341,7 @@ def _judge_children(container: Layer, children: Iterable[tuple[str, Layer]]) -> 
 def _build_all(arguments: dict[str, Any], name: str) -> list[Layer]:
     configs = arguments.get(name)
     if not isinstance(configs, (list, tuple)):
-        raise ValueError(f"config: expected a list of layers under {name!r}, got {type(configs).__name__}")
+        raise ValueError(
+            f"config: expected a list of layers under {name!r}, got {type(configs).__name__}"
+        )
     return [build(config) for config in configs]

@@ -70,9 +70,14 @@ class _Convolution(Layer):
         else:
             self.padding = checks.int_tuple(padding, "padding", k)
         self.groups = checks.positive_int(groups, "groups")
-        for name, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
+        for name, channels in (
+            ("in_channels", self.in_channels),
+            ("out_channels", self.out_channels),
+        ):
             if channels % self.groups:
-                raise ValueError(f"{name}: expected a multiple of groups={self.groups}, got {channels}")
+                raise ValueError(
+                    f"{name}: expected a multiple of groups={self.groups}, got {channels}"
+                )
         self.axis = checks.one_of(axis, "axis", (1, -1))
         self.activation = checks.one_of(activation, "activation", (None, "relu"))
         self.init = judge_init(init)
@@ -140,8 +145,17 @@ class _Convolution(Layer):
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, {size})"
 
     def describe(self) -> str:
-        parts = [str(self.in_channels), str(self.out_channels), f"kernel_size={_plain(self.kernel_size)}"]
-        for name, default in (("stride", 1), ("padding", 0), ("dilation", 1), ("output_padding", 0)):
+        parts = [
+            str(self.in_channels),
+            str(self.out_channels),
+            f"kernel_size={_plain(self.kernel_size)}",
+        ]
+        for name, default in (
+            ("stride", 1),
+            ("padding", 0),
+            ("dilation", 1),
+            ("output_padding", 0),
+        ):
             value = getattr(self, name, default)
             shown = _plain(value)
             if shown != str(default):
@@ -234,7 +248,15 @@ class ConvTranspose2d(_Convolution):
         **others: Any,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, **others
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            **others,
         )
         self.output_padding = checks.int_tuple(output_padding, "output_padding", self.spatial)
         for more, step, gap in zip(self.output_padding, self.stride, self.dilation):

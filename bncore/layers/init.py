@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from ..support import checks
 
-__all__ = ["INITS", "float_dtype", "generator", "initial_bias", "initial_weight", "judge_init", "seed"]
+__all__ = [
+    "INITS",
+    "float_dtype",
+    "generator",
+    "initial_bias",
+    "initial_weight",
+    "judge_init",
+    "seed",
+]
 
 Array = npt.NDArray[Any]
 INITS = ("kaiming_uniform", "he_normal", "xavier")
@@ -23,13 +31,15 @@ _default: np.random.Generator | None = None
 
 def seed(value: int | None) -> None:
     """Seed the generator that layers built without ``rng`` draw from; None: from the operating system again."""
-    global _default
-    _default = None if value is None else np.random.default_rng(checks.non_negative_int(value, "seed"))
+    global _default  # noqa: PLW0603 - the one piece of state here, like NumPy's own seed
+    _default = (
+        None if value is None else np.random.default_rng(checks.non_negative_int(value, "seed"))
+    )
 
 
 def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     """``rng`` itself, one seeded with an integer, or for None the one that `seed` sets."""
-    global _default
+    global _default  # noqa: PLW0603
     if rng is None:
         if _default is None:
             _default = np.random.default_rng()
@@ -37,7 +47,9 @@ def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     if isinstance(rng, np.random.Generator):
         return rng
     if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)):
-        raise TypeError(f"rng: expected a numpy Generator, an integer or None, got {type(rng).__name__}")
+        raise TypeError(
+            f"rng: expected a numpy Generator, an integer or None, got {type(rng).__name__}"
+        )
     return np.random.default_rng(checks.non_negative_int(rng, "rng"))
 
 
@@ -87,7 +99,11 @@ def initial_weight(
 
 
 def initial_bias(
-    size: int, weight_shape: tuple[int, ...], init: str | float, dtype: np.dtype[Any], rng: np.random.Generator
+    size: int,
+    weight_shape: tuple[int, ...],
+    init: str | float,
+    dtype: np.dtype[Any],
+    rng: np.random.Generator,
 ) -> Array:
     """U(-1/sqrt(fan_in), 1/sqrt(fan_in)) with kaiming_uniform, as in PyTorch; zero with the others."""
     if init != "kaiming_uniform":

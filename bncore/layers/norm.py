@@ -64,7 +64,7 @@ class BatchNorm(Layer):
     """
 
     parameter_names = ("weight", "bias")
-    buffer_names = ("running_mean", "running_var", "num_batches_tracked")
+    buffer_names: tuple[str, ...] = ("running_mean", "running_var", "num_batches_tracked")
 
     weight_grad: Array | None = None
     bias_grad: Array | None = None
@@ -101,7 +101,9 @@ class BatchNorm(Layer):
         if zero_gamma and not has_weight:
             raise ValueError("zero_gamma: expected False without a weight, got True")
         c = self.num_features
-        self.weight: Array | None = np.full(c, 0.0 if zero_gamma else 1.0, self.dtype) if has_weight else None
+        self.weight: Array | None = (
+            np.full(c, 0.0 if zero_gamma else 1.0, self.dtype) if has_weight else None
+        )
         self.bias: Array | None = np.zeros(c, self.dtype) if has_bias else None
         self.running_mean: Array | None = None
         self.running_var: Array | None = None
@@ -114,7 +116,9 @@ class BatchNorm(Layer):
         else:
             self.buffer_names = ()
 
-    def forward(self, x: Array, residual: Array | None = None, activation: str | None = None) -> Array:
+    def forward(
+        self, x: Array, residual: Array | None = None, activation: str | None = None
+    ) -> Array:
         """y, of the shape of x.
 
         Parameters
@@ -152,7 +156,7 @@ class BatchNorm(Layer):
             self._saved = saved
         return y
 
-    def backward(self, dy: Array) -> Array | tuple[Array, Array]:  # type: ignore[override]
+    def backward(self, dy: Array) -> Array | tuple[Array, Array]:
         """dx, or (dx, dresidual) if forward was given a residual."""
         saved = self.take_saved()
         dweight, dbias = self.weight_grad, self.bias_grad
@@ -198,7 +202,11 @@ class BatchNorm(Layer):
 
     def describe(self) -> str:
         meaning = "cumulative average" if self.momentum is None else "weight of the new batch"
-        parts = [str(self.num_features), f"eps={self.eps:g}", f"momentum={self.momentum} ({meaning})"]
+        parts = [
+            str(self.num_features),
+            f"eps={self.eps:g}",
+            f"momentum={self.momentum} ({meaning})",
+        ]
         if self.axis != 1:
             parts.insert(1, f"axis={self.axis}")
         for name in ("weight", "bias"):

@@ -59,7 +59,9 @@ class FlatVectors:
 
     def __init__(self, net: Layer) -> None:
         found = [parameter for _, parameter in net.named_parameters()]
-        found.sort(key=lambda parameter: not parameter.decayed)  # stable: decayed first, else the net's order
+        found.sort(
+            key=lambda parameter: not parameter.decayed
+        )  # stable: decayed first, else the net's order
         dtype = _common_dtype(found)
         step = ALIGNMENT // dtype.itemsize
         lengths = [-(-parameter.value.size // step) * step for parameter in found]
@@ -119,7 +121,8 @@ def _common_dtype(found: list[Parameter]) -> np.dtype[Any]:
         return np.dtype(np.float32)
     if len(dtypes) > 1 or not dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}:
         listed = ", ".join(
-            f"{parameter.layer.brief()}.{parameter.name} {parameter.value.dtype}" for parameter in found
+            f"{parameter.layer.brief()}.{parameter.name} {parameter.value.dtype}"
+            for parameter in found
         )
         raise TypeError(f"a net's parameters must be all float32 or all float64, got {listed}")
     return dtypes.pop()

@@ -29,7 +29,7 @@ class _Pool(Layer):
     """Windows: one size for all spatial axes, or one per axis; the input's rank says how many axes there are."""
 
     _op: ClassVar[Callable[..., tuple[Array, Any]]]
-    _op_backward: ClassVar[Callable[[Array, Any], Array]]
+    _op_backward: ClassVar[Callable[..., Array]]
 
     def __init__(
         self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, *, axis: int = 1
@@ -41,7 +41,12 @@ class _Pool(Layer):
 
     def forward(self, x: Array) -> Array:
         y, saved = self._op(
-            x, self.kernel_size, stride=self.stride, padding=self.padding, axis=self.axis, **self._more()
+            x,
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            axis=self.axis,
+            **self._more(),
         )
         if self.keeps:
             self._saved = saved
@@ -133,7 +138,7 @@ class AvgPool(_Pool):
 
 class _GlobalPool(Layer):
     _op: ClassVar[Callable[..., tuple[Array, Any]]]
-    _op_backward: ClassVar[Callable[[Array, Any], Array]]
+    _op_backward: ClassVar[Callable[..., Array]]
 
     def __init__(self, *, axis: int = 1) -> None:
         self.axis = checks.one_of(axis, "axis", (1, -1))
@@ -192,7 +197,7 @@ class Flatten(Layer):
 
 
 def _size(value: Size, name: str, minimum: int) -> int | tuple[int, ...]:
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, (tuple, list)):
         return checks.int_tuple(value, name, len(value), minimum=minimum)
     return checks.int_tuple(value, name, 1, minimum=minimum)[0]
 

@@ -24,8 +24,13 @@ def register(cls: _Class) -> _Class:
     """
     known = _classes.get(cls.__name__)
     # the same class again (a notebook cell, a reload) replaces itself
-    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise ValueError(f"a layer named {cls.__name__!r} is registered already: {known.__module__}")
+    if known is not None and (known.__module__, known.__qualname__) != (
+        cls.__module__,
+        cls.__qualname__,
+    ):
+        raise ValueError(
+            f"a layer named {cls.__name__!r} is registered already: {known.__module__}"
+        )
     _classes[cls.__name__] = cls
     return cls
 
@@ -52,7 +57,9 @@ def build(config: Mapping[str, Any]) -> Layer:
     try:
         return cls.from_config(arguments)
     except TypeError as error:
-        raise ValueError(f"config: {kind} cannot be built from {_short(arguments)}: {error}") from error
+        raise ValueError(
+            f"config: {kind} cannot be built from {_short(arguments)}: {error}"
+        ) from error
 
 
 def _short(value: Any) -> str:

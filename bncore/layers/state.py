@@ -47,7 +47,9 @@ def _entries(net: Layer, prefix: str) -> dict[str, _Entry]:
 
 def save_state(net: Layer, prefix: str) -> dict[str, Array]:
     return {
-        name: np.array(entry.value, np.int64) if isinstance(entry.value, int) else entry.value.copy()
+        name: np.array(entry.value, np.int64)
+        if isinstance(entry.value, int)
+        else entry.value.copy()
         for name, entry in _entries(net, prefix).items()
     }
 

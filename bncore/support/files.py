@@ -32,7 +32,9 @@ def check_target(path: str | os.PathLike[str], force: bool = False) -> None:
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
-        raise PermissionError(f"{os.fspath(path)}: its folder cannot be written to ({error.strerror})") from error
+        raise PermissionError(
+            f"{os.fspath(path)}: its folder cannot be written to ({error.strerror})"
+        ) from error
 
 
 @contextmanager
@@ -59,7 +61,9 @@ def atomic_path(path: str | os.PathLike[str], force: bool = False) -> Iterator[P
     target = Path(os.path.realpath(path))
     _refuse(target, path, force)
     # mkstemp: a name nobody else has. Created 0600; widened below, before it gets its real name
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix="".join(target.suffixes[-2:]), dir=target.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{target.name[:100]}.", suffix="".join(target.suffixes[-2:]), dir=target.parent
+    )
     os.close(handle)
     temporary = Path(name)
     try:
@@ -81,7 +85,9 @@ def _refuse(target: Path, shown: str | os.PathLike[str], force: bool) -> None:
     if target.is_dir():
         raise IsADirectoryError(f"{os.fspath(shown)}: is a folder, expected the name of a file")
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"{os.fspath(shown)}: the folder {str(target.parent)!r} does not exist")
+        raise FileNotFoundError(
+            f"{os.fspath(shown)}: the folder {str(target.parent)!r} does not exist"
+        )
     if target.exists() and not force:
         raise _exists(shown)
 

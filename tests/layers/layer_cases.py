@@ -33,14 +33,20 @@ def block(axis: int = 1, activation: str | None = "relu", shortcut: bool = False
         conv(out, out, 3, padding=1, bias=False, axis=axis),
         norm(out, axis=axis),
     )
-    side = bn.Sequential(conv(4, out, 1, bias=False, axis=axis), norm(out, axis=axis)) if shortcut else None
+    side = (
+        bn.Sequential(conv(4, out, 1, bias=False, axis=axis), norm(out, axis=axis))
+        if shortcut
+        else None
+    )
     return bn.Residual(main, side, activation)
 
 
 def branches(axis: int = 1) -> bn.Concat:
     return bn.Concat(
         conv(4, 3, 1, axis=axis),
-        bn.Sequential(conv(4, 2, 3, padding=1, bias=False, axis=axis), norm(2, axis=axis, activation="relu")),
+        bn.Sequential(
+            conv(4, 2, 3, padding=1, bias=False, axis=axis), norm(2, axis=axis, activation="relu")
+        ),
         bn.MaxPool(3, 1, 1, axis=axis),
         axis=axis,
     )
@@ -78,21 +84,21 @@ CASES: dict[str, tuple[Callable[[], bn.layers.Layer], tuple[int, ...]]] = {
     "max-pool-1d": (lambda: bn.MaxPool(3, 2, 1), LENGTH),
     "avg-pool": (lambda: bn.AvgPool((2, 3), 2, 1), IMAGE),
     "avg-pool-no-pad": (lambda: bn.AvgPool(3, 2, 1, count_include_pad=False, axis=-1), IMAGE_LAST),
-    "global-avg": (lambda: bn.GlobalAvgPool(), IMAGE),
+    "global-avg": (bn.GlobalAvgPool, IMAGE),
     "global-avg-last": (lambda: bn.GlobalAvgPool(axis=-1), IMAGE_LAST),
-    "global-max": (lambda: bn.GlobalMaxPool(), IMAGE),
-    "flatten": (lambda: bn.Flatten(), IMAGE),
+    "global-max": (bn.GlobalMaxPool, IMAGE),
+    "flatten": (bn.Flatten, IMAGE),
     "dropout": (lambda: bn.Dropout(0.4, rng=3), IMAGE),
     "dropout-0": (lambda: bn.Dropout(0.0), IMAGE),
-    "relu": (lambda: bn.ReLU(), IMAGE),
+    "relu": (bn.ReLU, IMAGE),
     "leaky-relu": (lambda: bn.LeakyReLU(0.1), IMAGE),
-    "gelu": (lambda: bn.GELU(), IMAGE),
+    "gelu": (bn.GELU, IMAGE),
     "gelu-tanh": (lambda: bn.GELU("tanh"), IMAGE),
-    "silu": (lambda: bn.SiLU(), IMAGE),
-    "sigmoid": (lambda: bn.Sigmoid(), IMAGE),
-    "tanh": (lambda: bn.Tanh(), IMAGE),
+    "silu": (bn.SiLU, IMAGE),
+    "sigmoid": (bn.Sigmoid, IMAGE),
+    "tanh": (bn.Tanh, IMAGE),
     "sequential": (lambda: bn.Sequential(linear(4, 5), bn.Tanh(), linear(5, 2)), ROWS),
-    "sequential-empty": (lambda: bn.Sequential(), ROWS),
+    "sequential-empty": (bn.Sequential, ROWS),
     "residual": (block, IMAGE),
     "residual-last": (lambda: block(-1), IMAGE_LAST),
     "residual-no-relu": (lambda: block(activation=None), IMAGE),
@@ -135,7 +141,11 @@ def random_layers(layer: bn.layers.Layer) -> list[bn.Dropout]:
 
 
 def differences(
-    run: Callable[[], np.ndarray], array: np.ndarray, dy: np.ndarray, count: int = 12, step: float = 1e-6
+    run: Callable[[], np.ndarray],
+    array: np.ndarray,
+    dy: np.ndarray,
+    count: int = 12,
+    step: float = 1e-6,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Central differences of sum(dy · run()) along some elements of ``array``; returns their indices and the slopes."""
     flat = array.reshape(-1)

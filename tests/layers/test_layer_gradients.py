@@ -30,7 +30,9 @@ def test_backward_is_the_derivative_of_forward(name, mode):
     np.testing.assert_allclose(dx.reshape(-1)[picked], slopes, err_msg="dx", **TOLERANCE)
     for key, parameter in layer.named_parameters():
         picked, slopes = differences(run, parameter.value, dy)
-        np.testing.assert_allclose(gradients[key].reshape(-1)[picked], slopes, err_msg=key, **TOLERANCE)
+        np.testing.assert_allclose(
+            gradients[key].reshape(-1)[picked], slopes, err_msg=key, **TOLERANCE
+        )
 
 
 @pytest.mark.parametrize("name", CASES)

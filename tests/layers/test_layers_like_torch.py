@@ -175,7 +175,9 @@ def test_forward_backward_and_running_statistics_follow_torch(name, training):
         expected = dict(theirs.named_parameters())
         assert [key for key, _ in ours.named_parameters()] == list(expected)
         for key, parameter in ours.named_parameters():
-            np.testing.assert_allclose(parameter.gradient, expected[key].grad.numpy(), err_msg=key, **CLOSE)
+            np.testing.assert_allclose(
+                parameter.gradient, expected[key].grad.numpy(), err_msg=key, **CLOSE
+            )
     same_state(ours, theirs)
 
 
@@ -185,7 +187,9 @@ def test_torch_loads_our_state_dict_as_it_is(name):
     ours(x)
     _, other = PAIRS[name][0]()
     other = other.double()
-    other.load_state_dict({key: torch.from_numpy(value) for key, value in ours.state_dict().items()})
+    other.load_state_dict(
+        {key: torch.from_numpy(value) for key, value in ours.state_dict().items()}
+    )
     same_state(ours, other)
     ours.eval(), other.eval()
     np.testing.assert_allclose(ours(x), other(torch.tensor(x)).detach().numpy(), **CLOSE)
