@@ -10,7 +10,7 @@ from ..thread_limits import threads
 from .options import add_common, add_threads, non_negative, non_negative_int, note
 from .report import emit_json
 
-__all__ = ["add_arguments", "default_tolerance", "run"]
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,10 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..folding import fold_net
+    from ..folding import fold_net, verify
     from ..io import save
     from ..support.files import check_target
-    from .agreement import compare_outputs, fold_section, fold_text
+    from .agreement import default_tolerance, fold_section, fold_text
     from .inputs import dtype_of, load_net
 
     check_target(args.out, args.force)
@@ -58,39 +58,32 @@ def run(args: argparse.Namespace) -> int:
     x = _inputs(args, net, meta)
     tolerance = default_tolerance(dtype_of(net)) if args.tolerance is None else args.tolerance
     with threads(args.threads):
-        net.eval()
-        folded, report = fold_net(net)
-        agreement = compare_outputs(net, folded.eval(), x)
-    agree = agreement.within(tolerance)
-    if agree:
+        folded, report = fold_net(net, input_ndim=x.ndim)
+        section = fold_section(report, verify(net, folded, x), tolerance)
+    if section["agree"]:
         save(folded, args.out, meta=meta, force=args.force)
     result: dict[str, Any] = {
         "command": "fold",
         "net": args.net,
         "inputs": args.check or "random",
-        "tolerance": tolerance,
-        "agree": agree,
-        "out": args.out if agree else None,
-        "fold": fold_section(report, agreement),
+        "samples": len(x),
+        "out": args.out if section["agree"] else None,
+        "fold": section,
     }
     if args.json:
         emit_json(result)
     else:
         print(fold_text(result["fold"]))
-    if not agree:
+    if not section["agree"]:
         print(
-            f"bncore: the folded net differs by {agreement.max_abs_error:.3g}, more than {tolerance:.3g} of the largest output "
-            f"({agreement.largest:.3g}); nothing was saved",
+            f"bncore: the folded net differs by {section['max_abs_error']:.3g} "
+            f"({section['max_rel_error']:.3g} of the largest output), allowed is {tolerance:.3g}; "
+            "nothing was saved",
             file=sys.stderr,
         )
         return 1
     note(args, f"saved {args.out}")
     return 0
-
-
-def default_tolerance(dtype: str) -> float:
-    """How far apart two nets may be that differ by rounding alone, relative to their largest output."""
-    return 1e-10 if dtype == "float64" else 1e-4
 
 
 def _inputs(args: argparse.Namespace, net: Any, meta: dict[str, Any]) -> Any:

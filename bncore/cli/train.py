@@ -229,11 +229,10 @@ def _fit(args: argparse.Namespace, net: Layer, data: Dataset) -> History:
 
 def _measure(args: argparse.Namespace, net: Layer, data: Dataset) -> dict[str, Any]:
     """What recalibration changed, what folding did, what an answer costs before and after."""
-    from ..folding import fold_net
+    from ..folding import fold_net, verify
     from ..statistics import recalibrate
     from ..training import evaluate
-    from .agreement import compare_outputs, fold_section
-    from .fold import default_tolerance
+    from .agreement import default_tolerance, fold_section
     from .inputs import loss_of
     from .latency import compare
 
@@ -241,19 +240,15 @@ def _measure(args: argparse.Namespace, net: Layer, data: Dataset) -> dict[str, A
     before = evaluate(net.eval(), data.x_test, data.y_test, loss)
     change = recalibrate(net, data.x_train, method="sequential")
     after = evaluate(net.eval(), data.x_test, data.y_test, loss)
-    folded, report = fold_net(net)
-    folded.eval()
-    agreement = compare_outputs(net, folded, data.x_test)
+    folded, report = fold_net(net, input_ndim=data.x_test.ndim)
+    found = verify(net, folded, data.x_test)
     single = compare(net, folded, data.x_test, batch_size=1)
     batch = compare(net, folded, data.x_test, batch_size=64)
     return {
         "test_accuracy": after.get("accuracy"),
         "test_loss": after["loss"],
         "recalibration": {**change.to_dict(), "before": before, "after": after},
-        "fold": {
-            **fold_section(report, agreement),
-            "agree": agreement.within(default_tolerance(args.dtype)),
-        },
+        "fold": fold_section(report, found, default_tolerance(args.dtype)),
         "latency_us": {**single, "batched": batch},
     }
 
