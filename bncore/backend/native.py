@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from .. import _native
+import bncore._native as _native  # a missing extension is a ModuleNotFoundError this way
+
 from .._native import *  # noqa: F403  (the module defines __all__)
 from . import host
 
