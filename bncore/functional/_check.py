@@ -44,7 +44,7 @@ def _native_real(x: np.ndarray, name: str) -> np.ndarray:
         if dtype.kind in "iubf":
             wide = (
                 "float64"
-                if dtype.itemsize > 4 or dtype.kind == "f" and dtype.itemsize > 8
+                if dtype.itemsize > 4 or (dtype.kind == "f" and dtype.itemsize > 8)
                 else "float32"
             )
             hint = f"; convert it first, e.g. {name}.astype(np.{wide})"

@@ -46,7 +46,7 @@ class MaxPoolSaved(NamedTuple):
 
     geometry: _Geometry
     dtype: np.dtype
-    index: np.ndarray
+    argmax: np.ndarray
 
 
 class AvgPoolSaved(NamedTuple):
@@ -63,7 +63,7 @@ class GlobalPoolSaved(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype
     channels_last: bool
-    index: np.ndarray | None
+    argmax: np.ndarray | None
 
 
 def max_pool(
@@ -205,9 +205,9 @@ def global_avg_pool_backward(
 ) -> np.ndarray:
     """dx: every dy is shared out evenly over its channel's space."""
     dy, flat, out = _global_gradient(dy, saved, out)
-    return backend.active.global_avg_pool_backward(
-        dy, flat, saved.channels_last, out
-    ).reshape(saved.shape)
+    return backend.active.global_avg_pool_backward(dy, flat, saved.channels_last, out).reshape(
+        saved.shape
+    )
 
 
 def global_max_pool(
@@ -223,19 +223,15 @@ def global_max_pool_backward(
     dy: np.ndarray, saved: GlobalPoolSaved, *, out: np.ndarray | None = None
 ) -> np.ndarray:
     """dx: every dy goes to the element that was its channel's maximum."""
-    if saved.index is None:
-        raise TypeError(
-            "saved must come from global_max_pool, got one of global_avg_pool"
-        )
+    if saved.argmax is None:
+        raise TypeError("saved must come from global_max_pool, got one of global_avg_pool")
     dy, flat, out = _global_gradient(dy, saved, out)
     return backend.active.global_max_pool_backward(
-        dy, saved.index, flat, saved.channels_last, out
+        dy, saved.argmax, flat, saved.channels_last, out
     ).reshape(saved.shape)
 
 
-def _geometry(
-    x: np.ndarray, kernel_size: Any, stride: Any, padding: Any, axis: int
-) -> _Geometry:
+def _geometry(x: np.ndarray, kernel_size: Any, stride: Any, padding: Any, axis: int) -> _Geometry:
     if x.ndim not in (3, 4):
         raise ValueError(
             f"x must have 3 dimensions (1-D pooling) or 4 (2-D pooling), got shape {x.shape}"
@@ -293,9 +289,7 @@ def _gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return dy
 
 
-def _global(
-    x: Any, axis: int, out: Any
-) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray | None]:
+def _global(x: Any, axis: int, out: Any) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray | None]:
     """x checked, x as (n, c, s) or (n, s, c), whether it is the latter, and `out` checked."""
     x = _check.real_array(x, "x")
     if x.ndim < 3:
@@ -303,9 +297,7 @@ def _global(
     last = _check.channels_last(axis, x.ndim)
     flat = _flat(x.shape, last)
     if flat[1 if last else 2] == 0:
-        raise ValueError(
-            f"x must hold at least one value per channel, got shape {x.shape}"
-        )
+        raise ValueError(f"x must hold at least one value per channel, got shape {x.shape}")
     shape = (flat[0], flat[2] if last else flat[1])
     return x, x.reshape(flat), last, _check.output(out, shape, x.dtype, inputs=(x,))
 

@@ -31,7 +31,7 @@ _default: np.random.Generator | None = None
 
 def seed(value: int | None) -> None:
     """Seed the generator that layers built without ``rng`` draw from; None: from the operating system again."""
-    global _default  # noqa: PLW0603 - the one piece of state here, like NumPy's own seed
+    global _default
     _default = (
         None if value is None else np.random.default_rng(checks.non_negative_int(value, "seed"))
     )
@@ -39,7 +39,7 @@ def seed(value: int | None) -> None:
 
 def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     """``rng`` itself, one seeded with an integer, or for None the one that `seed` sets."""
-    global _default  # noqa: PLW0603
+    global _default
     if rng is None:
         if _default is None:
             _default = np.random.default_rng()

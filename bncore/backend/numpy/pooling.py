@@ -24,9 +24,7 @@ __all__ = [
 Pair = tuple[int, int]
 
 
-def _reach(
-    size: int, tap: int, stride: int, padding: int, outputs: int
-) -> tuple[slice, slice]:
+def _reach(size: int, tap: int, stride: int, padding: int, outputs: int) -> tuple[slice, slice]:
     """Along one axis: the outputs whose tap falls inside the input, and the inputs they meet."""
     first = max(0, -((tap - padding) // stride))
     last = min(outputs, (size - 1 + padding - tap) // stride + 1)
@@ -51,14 +49,9 @@ def _taps(
         for j in range(kernel[1]):
             out_h, in_h = _reach(image[0], i, stride[0], padding[0], pooled[0])
             out_w, in_w = _reach(image[1], j, stride[1], padding[1], pooled[1])
-            if channels_last:
-                to, at = (everything, out_h, out_w), (everything, in_h, in_w)
-            else:
-                to, at = (
-                    (everything, everything, out_h, out_w),
-                    (everything, everything, in_h, in_w),
-                )
-            yield i * kernel[1] + j, to, at
+            # in front of the two image axes: samples, and channels where they come first
+            front = (everything,) if channels_last else (everything, everything)
+            yield i * kernel[1] + j, (*front, out_h, out_w), (*front, in_h, in_w)
 
 
 def _image(shape: tuple[int, ...], channels_last: bool) -> Pair:
@@ -74,9 +67,7 @@ def _pooled_shape(
 ) -> tuple[int, ...]:
     h, w = (
         (size + 2 * p - k) // s + 1
-        for size, k, s, p in zip(
-            _image(shape, channels_last), kernel, stride, padding, strict=True
-        )
+        for size, k, s, p in zip(_image(shape, channels_last), kernel, stride, padding, strict=True)
     )
     return (shape[0], h, w, shape[3]) if channels_last else (shape[0], shape[1], h, w)
 
@@ -195,16 +186,12 @@ def _divisor(
     counts = np.full((*pooled, 1), kernel[0] * kernel[1], dtype)
     if not count_include_pad:
         counts[...] = 0
-        for _, to, _ in _taps(
-            image, pooled, kernel, stride, padding, channels_last=True
-        ):
+        for _, to, _ in _taps(image, pooled, kernel, stride, padding, channels_last=True):
             counts[to[1:]] += 1
     return counts if channels_last else counts[:, :, 0]
 
 
-def _zeros(
-    shape: tuple[int, ...], dtype: np.dtype, out: np.ndarray | None
-) -> np.ndarray:
+def _zeros(shape: tuple[int, ...], dtype: np.dtype, out: np.ndarray | None) -> np.ndarray:
     if out is None:
         return np.zeros(shape, dtype)
     out[...] = 0
@@ -214,9 +201,7 @@ def _zeros(
 # Global pooling: x is (n, c, s) or, with channels_last, (n, s, c); the result is (n, c).
 
 
-def global_avg_pool(
-    x: np.ndarray, channels_last: bool, out: np.ndarray | None
-) -> np.ndarray:
+def global_avg_pool(x: np.ndarray, channels_last: bool, out: np.ndarray | None) -> np.ndarray:
     """The mean over s."""
     mean = x.mean(axis=1 if channels_last else 2, dtype=np.float64)
     if out is None:
