@@ -6,6 +6,8 @@ operations has its own include file.
 """
 
 include "_native_array.pxi"
+include "_native_conv.pxi"
+include "_native_linear.pxi"
 include "_native_norm.pxi"
 include "_native_runtime.pxi"
 

@@ -39,6 +39,11 @@ cdef extern from "bncore.h" nogil:
         int (*batch_norm_backward)(const bnc_norm_gradient*) noexcept nogil
         int (*gradient_sums)(const bnc_norm_gradient*) noexcept nogil
         int (*input_gradient)(const bnc_norm_gradient*) noexcept nogil
+        int (*conv)(const bnc_conv*, const void*, const void*, const void*, int, void*) noexcept nogil
+        int (*conv_transpose)(const bnc_conv*, const void*, const void*, const void*, int, void*) noexcept nogil
+        int (*conv_weight_gradient)(const bnc_conv*, const void*, const void*, void*) noexcept nogil
+        int (*conv_bias_gradient)(int64_t, int64_t, int64_t, int, const void*, void*) noexcept nogil
+        int (*relu_gradient)(int64_t, const void*, const void*, void*) noexcept nogil
     const bnc_ops bnc_ops_f32, bnc_ops_f64
 
 # Below this many elements an operation is over sooner than the GIL is handed on and back.

@@ -39,6 +39,14 @@ typedef struct {
     double count;                 /* values per channel behind the sums, for input_gradient */
 } bnc_norm_gradient;
 
+/* A 2-D cross-correlation of x (n, ci, h, w) with weight (co, ci / groups, kh, kw) to y (n, co, oh, ow); channels_last says
+ * that the images, not the weight, are (n, height, width, channels). Output pixel (i, j) reads input pixels
+ * (i sh + k dh - ph, j sw + l dw - pw), 0 outside. A linear layer is the case of 1x1 images with channels last. */
+typedef struct {
+    int64_t n, ci, h, w, co, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw, groups;
+    int channels_last;
+} bnc_conv;
+
 /* O(name, arguments): every op once; makes the table, its initializer and the prototypes. */
 #define BNC_OPS(O)                                                                                                     \
     O(batch_norm_train, (const bnc_norm *))                                                                            \
@@ -47,7 +55,16 @@ typedef struct {
     O(statistics, (int64_t n, int64_t c, int64_t s, const void *x, double *mean, double *m2))                          \
     O(batch_norm_backward, (const bnc_norm_gradient *))                                                                \
     O(gradient_sums, (const bnc_norm_gradient *))                                                                      \
-    O(input_gradient, (const bnc_norm_gradient *))
+    O(input_gradient, (const bnc_norm_gradient *))                                                                     \
+    /* y = act(conv(x) + bias) */                                                                                      \
+    O(conv, (const bnc_conv *, const void *x, const void *weight, const void *bias, int relu, void *y))                \
+    /* dx from dy, which is the transposed convolution of dy: x's shape, act(... + bias (ci,)) */                      \
+    O(conv_transpose, (const bnc_conv *, const void *dy, const void *weight, const void *bias, int relu, void *dx))    \
+    O(conv_weight_gradient, (const bnc_conv *, const void *x, const void *dy, void *dweight))                          \
+    /* dbias (c,) = sum of dy over images and pixels */                                                                \
+    O(conv_bias_gradient, (int64_t n, int64_t c, int64_t pixels, int channels_last, const void *dy, void *dbias))        \
+    /* g = dy where y > 0, else 0 */                                                                                   \
+    O(relu_gradient, (int64_t count, const void *dy, const void *y, void *g))
 
 typedef struct {
 #define BNC_OP_MEMBER(name, args) int(*name) args;

@@ -28,3 +28,15 @@ K(columns_input_gradient, (const bnc_real *x, const bnc_real *dy, const bnc_real
                            bnc_real *dresidual, int64_t rows, int64_t c, const struct bnc_coefficients *k, int relu))
 K(slabs_input_gradient, (const bnc_real *x, const bnc_real *dy, const bnc_real *y, bnc_real *dx, bnc_real *dresidual,
                          int64_t count, int64_t s, const struct bnc_coefficients *k, int relu))
+/* gemm.c: C = A B or C += A B */
+K(gemm, (int transposed, const bnc_real *a, int64_t lda, const bnc_real *b, int64_t ldb, bnc_real *c, int64_t ldc,
+         int64_t m, int64_t n, int64_t k, int add))
+/* copies.c: what a convolution moves around its products */
+K(copy_rows, (const bnc_real *src, int64_t src_pitch, int64_t src_step, bnc_real *dst, int64_t dst_pitch, int64_t rows,
+              int64_t n))
+K(add_rows, (const bnc_real *src, int64_t src_pitch, bnc_real *dst, int64_t dst_pitch, int64_t dst_step, int64_t rows,
+             int64_t n))
+K(transpose, (const bnc_real *src, int64_t src_pitch, int64_t src_step, bnc_real *dst, int64_t dst_pitch, int64_t rows,
+              int64_t columns))
+K(bias_relu, (bnc_real *y, const bnc_real *bias, int64_t bias_step, int64_t n, int relu))
+K(relu_gradient, (const bnc_real *dy, const bnc_real *y, bnc_real *g, int64_t n))
