@@ -71,10 +71,10 @@ def mlp(
         For another norm or sizes below 1.
     """
     make = _Maker(norm, 1, init, dtype, rng)
+    width = checks.positive_int(in_features, "in_features")
     layers: list[Layer] = [Flatten()]
     if checks.boolean(standardize, "standardize"):
         layers.append(BatchNorm(in_features, affine=False, dtype=dtype))
-    width = checks.positive_int(in_features, "in_features")
     for size in hidden:
         layers += make.linear(width, checks.positive_int(size, "hidden"))
         width = size

@@ -63,8 +63,8 @@ class _Convolution(Layer):
         self.stride = checks.int_tuple(stride, "stride", k, minimum=1)
         self.dilation = checks.int_tuple(dilation, "dilation", k, minimum=1)
         self.padding: tuple[int, ...] | str
-        if isinstance(padding, str):
-            self.padding = checks.one_of(padding, "padding", () if self.transposed else ("same",))
+        if isinstance(padding, str) and not self.transposed:
+            self.padding = checks.one_of(padding, "padding", ("same",))
             if any(step != 1 for step in self.stride):
                 raise ValueError(f"padding: 'same' needs stride 1, got stride {self.stride}")
         else:

@@ -133,6 +133,8 @@ class BatchNorm(Layer):
         if momentum is None:
             momentum = 1.0 / (self.num_batches_tracked + 1)
         try:
+            if self.running_mean is None:  # there may be no array to tell how many channels
+                self._judge_channels(x)
             y, saved = batch_norm(
                 x,
                 self.weight,
@@ -149,6 +151,7 @@ class BatchNorm(Layer):
             )
         except (TypeError, ValueError) as error:
             locate(error, "", self)
+            self._judge_channels(x)  # clearer than what functional says of the weight
             raise
         if batch and self.running_mean is not None and y.size:
             self.num_batches_tracked += 1
@@ -166,6 +169,17 @@ class BatchNorm(Layer):
             dbias = self._gradient("bias")
         gradients: tuple[Any, ...] = batch_norm_backward(dy, saved, dweight=dweight, dbias=dbias)
         return gradients[0] if len(gradients) == 3 else (gradients[0], gradients[3])
+
+    def _judge_channels(self, x: Any) -> None:
+        if not isinstance(x, np.ndarray):
+            return
+        shape, axis = x.shape, self.axis
+        if -len(shape) <= axis < len(shape) and shape[axis] != self.num_features:
+            error = ValueError(
+                f"x must have {self.num_features} channels on axis {axis}, got shape {shape}"
+            )
+            locate(error, "", self)
+            raise error from None
 
     def accepts_residual(self) -> bool:
         return self.activation is None
