@@ -23,6 +23,7 @@ _HOME = {
     "History": "history",
     "EarlyStopping": "callbacks",
     "EpochEnd": "callbacks",
+    "TargetScale": "targets",
     "schedules": "",
     "augment": "",
     "recipes": "",

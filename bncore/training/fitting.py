@@ -102,6 +102,7 @@ def fit(
     """
     _check_data("x", x, "y", y)
     epochs = checks.positive_int(epochs, "epochs")
+    threads = None if threads is None else checks.positive_int(threads, "threads")
     streams = _Streams.of(seed)
     judge = losses.resolve(loss)
     x, y, held = _validation(x, y, validation, judge, streams.split)

@@ -1,0 +1,139 @@
+"""Settings that are known to work: for each data set a net and how to train it. Defaults of the command line.
+
+Plain values, no computing; every one of them can be overridden with :func:`dataclasses.replace`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import nets
+from ..layers import Sequential
+from .data import Dataset
+from .losses import MSE, CrossEntropy, Loss
+from .optimizers import SGD, AdamW, Optimizer
+
+__all__ = ["Recipe", "recipe_for"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A reference net and the arguments of its fit.
+
+    Attributes
+    ----------
+    net : str
+        Name of a function in :mod:`bncore.nets`.
+    net_options : dict
+        Its arguments beyond sizes, norm, dtype and rng.
+    lr : float
+        Peak rate, where the schedule's factor is 1.
+    momentum : float
+        Of SGD.
+    label_smoothing : float
+        Of the cross-entropy; without meaning for regression.
+    """
+
+    net: str = "mlp"
+    net_options: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 20
+    batch_size: int = 64
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "one_cycle"
+    label_smoothing: float = 0.0
+    augment: str | None = None
+
+    def build_net(
+        self,
+        data: Dataset,
+        *,
+        norm: str = "batch",
+        dtype: npt.DTypeLike = np.float32,
+        rng: np.random.Generator | int | None = None,
+    ) -> Sequential:
+        """The net with inputs and outputs for ``data``.
+
+        Raises
+        ------
+        ValueError
+            If the net needs images and the data has none.
+        """
+        if self.net not in nets.__all__:
+            raise ValueError(f"net: expected one of {', '.join(nets.__all__)}, got {self.net!r}")
+        if self.net == "mlp":
+            inputs = math.prod(data.shape)
+        elif len(data.shape) == 3:
+            inputs = data.shape[0]
+        else:
+            raise ValueError(
+                f"net: {self.net} needs images, {data.name} has samples of shape {data.shape}: "
+                "use mlp"
+            )
+        make = getattr(nets, self.net)
+        built: Sequential = make(
+            inputs, data.outputs, norm=norm, dtype=dtype, rng=rng, **self.net_options
+        )
+        return built
+
+    def build_optimizer(self) -> Optimizer:
+        """A new optimizer with this recipe's rate, momentum and weight decay."""
+        if self.optimizer == "sgd":
+            return SGD(self.lr, self.momentum, weight_decay=self.weight_decay)
+        return AdamW(self.lr, weight_decay=self.weight_decay)
+
+    def build_loss(self, data: Dataset) -> Loss:
+        """Cross-entropy for classes, mean squared error for quantities."""
+        return CrossEntropy(self.label_smoothing) if data.task == "classification" else MSE()
+
+    def fit_options(self, data: Dataset) -> dict[str, Any]:
+        """Keyword arguments for :func:`bncore.fit`."""
+        return {
+            "loss": self.build_loss(data),
+            "optimizer": self.build_optimizer(),
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "schedule": self.schedule,
+            "augment": self.augment,
+        }
+
+
+_IMAGES = Recipe(net="cnn", epochs=20, label_smoothing=0.1)
+# Small tables: a few hundred rows, so much is done against learning them by heart
+_TABLE = Recipe(
+    net="mlp",
+    net_options={"hidden": (64, 64), "dropout": 0.2},
+    epochs=40,
+    batch_size=32,
+    lr=0.05,
+    weight_decay=0.02,
+    label_smoothing=0.1,
+)
+_QUANTITY = Recipe(
+    net="mlp",
+    net_options={"hidden": (32,), "dropout": 0.3},
+    epochs=30,
+    batch_size=32,
+    optimizer="adamw",
+    lr=0.01,
+    weight_decay=0.01,
+)
+_NAMED = {
+    "digits": Recipe(net="cnn", epochs=30, label_smoothing=0.1),
+}
+
+
+def recipe_for(data: Dataset) -> Recipe:
+    """The recipe for this data set by its name, else by its kind: images, classes, quantities."""
+    if data.name in _NAMED:
+        return _NAMED[data.name]
+    if data.task == "regression":
+        return _QUANTITY
+    return _IMAGES if len(data.shape) == 3 else _TABLE
