@@ -9,6 +9,7 @@ import math
 import numbers
 import operator
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 __all__ = [
@@ -94,14 +95,18 @@ def boolean(value: Any, name: str) -> bool:
 
 
 def one_of(value: Any, name: str, allowed: Iterable[Any]) -> Any:
-    """One of a few values (equal and of the same type, so that ``True`` is not ``1``)."""
+    """One of a few values, equal and of the same type: ``True`` is not ``1``, NumPy's integers are integers."""
     choices = tuple(allowed)
+    plain = value
+    if not isinstance(value, (bool, str)):
+        with suppress(TypeError):
+            plain = operator.index(value)
     for choice in choices:
-        if type(value) is type(choice) and value == choice:
+        if type(plain) is type(choice) and plain == choice:
             return choice
     listed = ", ".join(repr(choice) for choice in choices)
-    kinds = tuple({type(choice) for choice in choices})
-    wrong: type[Exception] = ValueError if isinstance(value, kinds) else TypeError
+    same_kind = any(type(plain) is type(choice) for choice in choices)
+    wrong: type[Exception] = ValueError if same_kind else TypeError
     raise wrong(f"{name}: expected one of {listed}, got {_shown(value)}")
 
 

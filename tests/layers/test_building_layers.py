@@ -108,8 +108,14 @@ def test_config_and_state_rebuild_the_layer(name):
     [
         ({"type": "Nonsense"}, "no layer of type 'Nonsense'.*register"),
         ({"type": "Linear", "in_features": 3}, "Linear cannot be built .*out_features"),
-        ({"type": "Linear", "in_features": 3, "out_features": 2, "x": 1}, "Linear cannot be built .*'x'"),
-        ({"type": "Linear", "in_features": "3", "out_features": 2}, "Linear cannot be built .*in_features"),
+        (
+            {"type": "Linear", "in_features": 3, "out_features": 2, "x": 1},
+            "Linear cannot be built .*'x'",
+        ),
+        (
+            {"type": "Linear", "in_features": "3", "out_features": 2},
+            "Linear cannot be built .*in_features",
+        ),
         ({"type": "BatchNorm", "num_features": -1}, "num_features"),
         ({"type": "Sequential"}, "expected a list of layers under 'layers'"),
         ({"type": "Sequential", "layers": [3]}, 'expected a dict with a "type", got 3'),
@@ -162,7 +168,10 @@ def test_repr_shows_what_differs_from_the_default():
     for part in ("axis=-1", "bias=False", "unbiased=False", "frozen=True"):
         assert part in repr(layer)
     assert "negative" not in repr(bn.LeakyReLU())
-    assert repr(bn.AvgPool(2, 1, count_include_pad=False)) == "AvgPool(2, stride=1, count_include_pad=False)"
+    assert (
+        repr(bn.AvgPool(2, 1, count_include_pad=False))
+        == "AvgPool(2, stride=1, count_include_pad=False)"
+    )
     assert repr(bn.GELU("tanh")) == "GELU(approximate='tanh')"
     assert "output_padding=1" in repr(bn.ConvTranspose2d(2, 2, 3, 2, 1, 1))
 
@@ -290,7 +299,10 @@ def test_an_empty_batch_changes_nothing_and_is_not_counted():
 
 def test_wrong_channel_count_is_an_error_whatever_the_layer_holds():
     for options in ({}, {"affine": False}, {"affine": False, "track_running_stats": False}):
-        with pytest.raises(ValueError, match=r"^BatchNorm\(3\): x must have 3 channels on axis 1, got shape \(5, 4\)"):
+        with pytest.raises(
+            ValueError,
+            match=r"^BatchNorm\(3\): x must have 3 channels on axis 1, got shape \(5, 4\)",
+        ):
             bn.BatchNorm(3, **options)(np.ones((5, 4), np.float32))
 
 

@@ -34,7 +34,9 @@ def consistent(model):
             assert array.ctypes.data % 64 == 0, name
             assert array.flags.c_contiguous, name
         start = (parameter.value.ctypes.data - parameters.ctypes.data) // parameters.itemsize
-        assert start == (parameter.gradient.ctypes.data - gradients.ctypes.data) // parameters.itemsize
+        assert (
+            start == (parameter.gradient.ctypes.data - gradients.ctypes.data) // parameters.itemsize
+        )
         covered[start : start + parameter.value.size] = True
         assert (start < model.decayed) == (parameter.value.ndim > 1), name
     assert covered.sum() == model.num_parameters
@@ -174,5 +176,7 @@ def test_a_net_without_parameters_has_empty_vectors():
 
 def test_mixed_dtypes_are_refused_by_name():
     model = bn.Sequential(bn.Linear(2, 2), bn.BatchNorm(2, dtype=np.float64))
-    with pytest.raises(TypeError, match=r"Linear\(2, 2\).weight float32.*BatchNorm\(2\).weight float64"):
+    with pytest.raises(
+        TypeError, match=r"Linear\(2, 2\).weight float32.*BatchNorm\(2\).weight float64"
+    ):
         model.pack()

@@ -64,7 +64,9 @@ def test_switching_to_evaluation_frees_what_training_kept():
     assert all(layer._saved is None for _, layer in model.named_layers())
 
 
-@pytest.mark.parametrize("name", ["norm", "linear", "conv2d", "residual", "concat", "dropout", "relu"])
+@pytest.mark.parametrize(
+    "name", ["norm", "linear", "conv2d", "residual", "concat", "dropout", "relu"]
+)
 def test_backward_without_forward_says_so(name):
     layer, x = make(name)
     y = layer.eval()(x)
@@ -78,7 +80,9 @@ def test_backward_without_forward_says_so(name):
 
 def test_threads_may_evaluate_one_net():
     model = bn.nets.resnet20(3, 10, width=4, rng=0).eval()
-    batches = [np.random.default_rng(i).standard_normal((2, 3, 8, 8), dtype=np.float32) for i in range(24)]
+    batches = [
+        np.random.default_rng(i).standard_normal((2, 3, 8, 8), dtype=np.float32) for i in range(24)
+    ]
     alone = [model(x) for x in batches]
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(model, batches))
@@ -131,7 +135,9 @@ def test_an_error_in_backward_names_the_path():
     model(rows())
     with pytest.raises(ValueError, match=r"^2.0 BatchNorm\(8\): dy"):
         model.backward(np.ones((3, 13), np.float32))
-    with pytest.raises(ValueError, match=r"^2 Concat\(\): dy must have 13 channels on axis 1, got \(4, 12\)"):
+    with pytest.raises(
+        ValueError, match=r"^2 Concat\(\): dy must have 13 channels on axis 1, got \(4, 12\)"
+    ):
         deep = deep_net()
         deep(rows())
         deep.backward(np.ones((4, 12), np.float32))
@@ -167,8 +173,12 @@ def test_other_exceptions_pass_untouched():
 
 
 def test_branches_and_shortcuts_that_do_not_fit_say_so():
-    net = bn.Sequential(bn.Concat(bn.Linear(6, 2), bn.Flatten(), bn.Sequential(bn.Linear(6, 2), Grow())))
-    with pytest.raises(ValueError, match=r"^0 Concat\(\): branches must differ .* \(4, 2\), \(4, 6\), \(5, 2\)"):
+    net = bn.Sequential(
+        bn.Concat(bn.Linear(6, 2), bn.Flatten(), bn.Sequential(bn.Linear(6, 2), Grow()))
+    )
+    with pytest.raises(
+        ValueError, match=r"^0 Concat\(\): branches must differ .* \(4, 2\), \(4, 6\), \(5, 2\)"
+    ):
         net(rows())
     with pytest.raises(ValueError, match=r"^0 Residual\(\): main and shortcut must give one shape"):
         bn.Sequential(bn.Residual(bn.Linear(6, 1)))(rows())

@@ -30,7 +30,7 @@ NAMES = [
 
 def test_names_and_order_are_pytorchs():
     assert list(net().state_dict()) == NAMES
-    assert list(net().state_dict(prefix="body."))[0] == "body.0.weight"
+    assert next(iter(net().state_dict(prefix="body."))) == "body.0.weight"
 
 
 def test_the_counter_is_an_int64_without_dimensions():

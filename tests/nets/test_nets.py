@@ -40,7 +40,10 @@ def test_image_nets_run_both_ways(name, axis, norm, dtype):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_both_layouts_are_the_same_net(name):
-    first, last = SMALL[name](rng=3, dtype=np.float64), SMALL[name](rng=3, axis=-1, dtype=np.float64)
+    first, last = (
+        SMALL[name](rng=3, dtype=np.float64),
+        SMALL[name](rng=3, axis=-1, dtype=np.float64),
+    )
     x = images().astype(np.float64)
     np.testing.assert_allclose(
         first(x), last(np.ascontiguousarray(np.moveaxis(x, 1, -1))), rtol=1e-9, atol=1e-10
@@ -55,7 +58,9 @@ def test_no_bias_before_a_norm(name):
             assert layer.bias is None
             assert layer.activation is None
     plain = SMALL[name](rng=0, norm="none")
-    assert all(layer.bias is not None for _, layer in plain.named_layers() if isinstance(layer, bn.Conv2d))
+    assert all(
+        layer.bias is not None for _, layer in plain.named_layers() if isinstance(layer, bn.Conv2d)
+    )
 
 
 def test_mlp_takes_samples_of_any_shape_and_standardizes_them():
@@ -146,29 +151,45 @@ def test_the_resnet_follows_torch_step_by_step():
                 nn.BatchNorm2d(width),
             )
             if stride != 1:
-                self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+                self.shortcut = nn.Sequential(
+                    nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+                )
 
         def forward(self, x):
             conv1, norm1, conv2, norm2 = self.main
             side = self.shortcut(x) if hasattr(self, "shortcut") else x
             return (norm2(conv2(norm1(conv1(x)).relu())) + side).relu()
 
-    class Net(nn.Sequential):  # our places: convolution 0, norm (with its ReLU) 1, blocks, average, linear
+    class Net(
+        nn.Sequential
+    ):  # our places: convolution 0, norm (with its ReLU) 1, blocks, average, linear
         def forward(self, x):
             x = self[1](self[0](x)).relu()
             for block in self[2:-2]:
                 x = block(x)
             return self[-1](x.mean((2, 3)))
 
-    blocks = [Block(4 * 2 ** max(0, s - (b == 0)), 4 * 2**s, 2 if s and not b else 1) for s in range(3) for b in range(2)]
-    theirs = Net(nn.Conv2d(3, 4, 3, 1, 1, bias=False), nn.BatchNorm2d(4), *blocks, nn.Identity(), nn.Linear(16, 5)).double()
+    blocks = [
+        Block(4 * 2 ** max(0, s - (b == 0)), 4 * 2**s, 2 if s and not b else 1)
+        for s in range(3)
+        for b in range(2)
+    ]
+    theirs = Net(
+        nn.Conv2d(3, 4, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(4),
+        *blocks,
+        nn.Identity(),
+        nn.Linear(16, 5),
+    ).double()
     net = bn.nets.resnet20(3, 5, width=4, blocks=2, rng=0, dtype=np.float64)
     theirs.load_state_dict({k: torch.from_numpy(v) for k, v in net.state_dict().items()})
     x = images().astype(np.float64)
     for step in range(5):
         y = net(x)
         yt = theirs(torch.from_numpy(x))
-        np.testing.assert_allclose(y, yt.detach().numpy(), rtol=1e-9, atol=1e-10, err_msg=f"step {step}")
+        np.testing.assert_allclose(
+            y, yt.detach().numpy(), rtol=1e-9, atol=1e-10, err_msg=f"step {step}"
+        )
         net.backward(np.cos(y))
         theirs.zero_grad()
         yt.backward(yt.detach().cos())
@@ -177,4 +198,6 @@ def test_the_resnet_follows_torch_step_by_step():
             for parameter in theirs.parameters():
                 parameter -= 0.01 * parameter.grad
     for name, value in theirs.state_dict().items():
-        np.testing.assert_allclose(net.state_dict()[name], value.numpy(), rtol=1e-8, atol=1e-10, err_msg=name)
+        np.testing.assert_allclose(
+            net.state_dict()[name], value.numpy(), rtol=1e-8, atol=1e-10, err_msg=name
+        )
