@@ -72,9 +72,7 @@ def mlp(
     """
     make = _Maker(norm, 1, init, dtype, rng)
     width = checks.positive_int(in_features, "in_features")
-    layers: list[Layer] = [Flatten()]
-    if checks.boolean(standardize, "standardize"):
-        layers.append(BatchNorm(in_features, affine=False, dtype=dtype))
+    layers = [Flatten(), *make.standardize(in_features, standardize)]
     for size in hidden:
         layers += make.linear(width, checks.positive_int(size, "hidden"))
         width = size
@@ -88,6 +86,7 @@ def cnn(
     *,
     strides: Sequence[int] | None = None,
     norm: str = "batch",
+    standardize: bool = False,
     dropout: float = 0.0,
     axis: int = 1,
     init: str | float = "kaiming_uniform",
@@ -107,6 +106,10 @@ def cnn(
         None halves height and width in the last convolution only: on images of 8x8 a percent better than halving
         from the second one on, ``(1, 2, 2)``, which on large images saves three quarters of the work.
     norm : "batch" or "none"
+    standardize : bool
+        Whether a first BatchNorm without weight and bias standardizes each channel of the raw images. Nets with norms
+        do without: their first norm removes the input's scale, and before a padded convolution this one cannot be
+        folded exactly, its zeros being no longer the mean.
     dropout : float
         Probability of a Dropout before the Linear; 0 for none.
     axis : 1 or -1
@@ -126,7 +129,7 @@ def cnn(
         strides = [1] * (len(widths) - 1) + [2]
     if len(strides) != len(widths):
         raise ValueError(f"strides: expected {len(widths)}, one per width, got {strides!r}")
-    layers: list[Layer] = []
+    layers = make.standardize(in_channels, standardize)
     channels = in_channels
     for width, stride in zip(widths, strides):
         layers += make.conv(channels, width, 3, stride=stride)
@@ -141,6 +144,7 @@ def resnet20(
     width: int = 16,
     blocks: int = 3,
     norm: str = "batch",
+    standardize: bool = False,
     zero_gamma: bool = False,
     axis: int = 1,
     init: str | float = "he_normal",
@@ -161,6 +165,10 @@ def resnet20(
     blocks : int
         Residual blocks per stage: 3 for ResNet-20, 5 for 32, 9 for 56.
     norm : "batch" or "none"
+    standardize : bool
+        Whether a first BatchNorm without weight and bias standardizes each channel of the raw images. Nets with norms
+        do without: their first norm removes the input's scale, and before a padded convolution this one cannot be
+        folded exactly, its zeros being no longer the mean.
     zero_gamma : bool
         Start every block as the identity (Goyal 2017, arXiv 1706.02677). Only with a norm.
     axis : 1 or -1
@@ -178,7 +186,7 @@ def resnet20(
     if checks.boolean(zero_gamma, "zero_gamma") and norm == "none":
         raise ValueError("zero_gamma: expected False with norm='none', got True")
     channels = checks.positive_int(width, "width")
-    layers: list[Layer] = make.conv(in_channels, channels, 3)
+    layers = make.standardize(in_channels, standardize) + make.conv(in_channels, channels, 3)
     for stage in range(3):
         size = width * 2**stage
         for block in range(blocks):
@@ -194,6 +202,7 @@ def inception_small(
     *,
     width: float = 0.25,
     norm: str = "batch",
+    standardize: bool = False,
     axis: int = 1,
     init: str | float = "kaiming_uniform",
     dtype: npt.DTypeLike = np.float32,
@@ -211,6 +220,10 @@ def inception_small(
     width : float
         Factor on all channel counts of the paper (96 in the first convolution); 1 is the paper's net.
     norm : "batch" or "none"
+    standardize : bool
+        Whether a first BatchNorm without weight and bias standardizes each channel of the raw images. Nets with norms
+        do without: their first norm removes the input's scale, and before a padded convolution this one cannot be
+        folded exactly, its zeros being no longer the mean.
     axis : 1 or -1
         Channels first or last.
     init, dtype, rng
@@ -224,7 +237,7 @@ def inception_small(
     make = _Maker(norm, axis, init, dtype, rng)
     factor = checks.positive(width, "width")
     channels = _scaled(96, factor)
-    layers: list[Layer] = make.conv(in_channels, channels, 3)
+    layers = make.standardize(in_channels, standardize) + make.conv(in_channels, channels, 3)
     # (1x1, 3x3) channels of a block; a single number is the 3x3 convolution beside a pool
     for entry in (
         (32, 32),
@@ -266,6 +279,12 @@ class _Maker:
     def __post_init__(self) -> None:
         checks.one_of(self.norm, "norm", NORMS)
         self.rng = generator(self.rng)  # one stream for all layers, also from an integer
+
+    def standardize(self, channels: int, wanted: bool) -> list[Layer]:
+        """A norm without weight and bias for the raw input, if wanted."""
+        if not checks.boolean(wanted, "standardize"):
+            return []
+        return [BatchNorm(channels, axis=self.axis, affine=False, dtype=self.dtype)]
 
     def conv(
         self,

@@ -15,6 +15,7 @@ Y = np.stack([3e5 + 1e5 * X[:, 0], 1e-6 * X[:, 1], np.full(60, 7.0)], axis=1)
 
 def test_absorbing_turns_standard_answers_into_the_targets_units():
     net, scale = small_mlp(), TargetScale.of(Y)
+    net.pack()
     standard = bn.predict(net, X)
     scale.absorb(net)
     assert np.allclose(bn.predict(net, X), standard * scale.std + scale.mean, rtol=1e-12)
