@@ -4,11 +4,10 @@ def linear(x, weight, bias, bint relu, out):
     """y (..., out) = x (..., in) W^T + bias, then ReLU if asked for."""
     cdef bnc_conv g
     cdef int dtype = fill_linear(&g, x, weight)
-    cdef cnp.npy_intp dims[32]
-    cdef int i, ndim = cnp.PyArray_NDIM(<Array>x)
-    for i in range(ndim - 1):
-        dims[i] = cnp.PyArray_DIM(<Array>x, i)
-    dims[ndim - 1] = g.co
+    cdef cnp.npy_intp dims[64]
+    cdef int ndim = output_dims(&g, x, dims)
+    if out is not None and (real_type(out) != dtype or not has_shape(out, ndim, dims)):
+        raise Refused
     return product_forward(&g, dtype, x, weight, bias, relu, out, ndim, dims, False)
 
 
@@ -16,6 +15,12 @@ def linear_backward(dy, x, weight, y, bint need_dx, bint need_dbias, dweight, db
     """(dx or None, dweight, dbias or None); y is given if a ReLU followed."""
     cdef bnc_conv g
     cdef int dtype = fill_linear(&g, x, weight)
+    cdef cnp.npy_intp dims[64]
+    cdef int ndim = output_dims(&g, x, dims)
+    if real_type(dy) != dtype or not has_shape(dy, ndim, dims):
+        raise Refused
+    if dweight is not None and (real_type(dweight) != dtype or not same_shape(dweight, weight)):
+        raise Refused
     dx = new_like(x) if need_dx else None
     return product_backward(&g, dtype, dy, x, weight, y, dx, need_dbias, dweight, dbias, False)
 
@@ -27,7 +32,7 @@ cdef int fill_linear(bnc_conv* g, object x, object weight) except -1:
     if dtype < 0 or real_type(weight) != dtype:
         raise Refused
     ndim = cnp.PyArray_NDIM(<Array>x)
-    if ndim < 1 or ndim > 32 or cnp.PyArray_NDIM(<Array>weight) != 2:
+    if ndim < 1 or ndim > 64 or cnp.PyArray_NDIM(<Array>weight) != 2:
         raise Refused
     g.co = cnp.PyArray_DIM(<Array>weight, 0)
     g.ci = cnp.PyArray_DIM(<Array>weight, 1)
@@ -38,3 +43,22 @@ cdef int fill_linear(bnc_conv* g, object x, object weight) except -1:
     g.ph = g.pw = 0
     g.channels_last = True
     return dtype
+
+
+cdef inline int output_dims(const bnc_conv* g, object x, cnp.npy_intp* dims) noexcept:
+    """The output's dimensions: x's, with the last replaced; their number."""
+    cdef int i, ndim = cnp.PyArray_NDIM(<Array>x)
+    for i in range(ndim - 1):
+        dims[i] = cnp.PyArray_DIM(<Array>x, i)
+    dims[ndim - 1] = g.co
+    return ndim
+
+
+cdef inline bint has_shape(object o, int ndim, const cnp.npy_intp* dims) noexcept:
+    cdef int i
+    if cnp.PyArray_NDIM(<Array>o) != ndim:
+        return False
+    for i in range(ndim):
+        if cnp.PyArray_DIM(<Array>o, i) != dims[i]:
+            return False
+    return True

@@ -6,9 +6,8 @@ Arithmetic on shapes and the errors that belong to it; the operations themselves
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from ..backend.geometry import ConvGeometry
 from . import _check as check
@@ -16,68 +15,111 @@ from . import _check as check
 Size = int | Sequence[int]
 
 
-@dataclass(slots=True)
-class Sizes:
+class _Sizes(NamedTuple):
     """Stride and so on, one integer per spatial axis."""
 
     stride: tuple[int, ...]
-    padding: tuple[int, ...] | str
+    padding: tuple[int, ...] | Literal["same"]
     dilation: tuple[int, ...]
     output_padding: tuple[int, ...]
 
 
-def y_channels(geometry: ConvGeometry, transposed: bool) -> int:
-    return geometry.in_channels if transposed else geometry.out_channels
+@lru_cache(maxsize=1024, typed=True)
+def plan(
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    spatial: int,
+    stride: Size,
+    padding: Size | str,
+    dilation: Size,
+    groups: int,
+    axis: int,
+    transposed: bool,
+    output_padding: Size,
+) -> tuple[ConvGeometry, tuple[int, ...]]:
+    """The geometry of a call and the shape of its output, or the error its sizes deserve.
+
+    A net asks for the same few over and over, hence the cache. The geometry is that of the convolution that reads x,
+    or, for a transposed convolution, of the one whose input gradient is wanted.
+    """
+    groups = check.integer(groups, "groups", 1)
+    last = _check_shapes(x_shape, weight_shape, spatial, groups, axis, transposed)
+    sizes = _Sizes(
+        check.per_axis(stride, spatial, "stride", 1),
+        "same" if padding == "same" else check.per_axis(padding, spatial, "padding", 0),
+        check.per_axis(dilation, spatial, "dilation", 1),
+        check.per_axis(output_padding, spatial, "output_padding", 0),
+    )
+    x_size = x_shape[1:-1] if last else x_shape[2:]
+    y_size, begin = _output_size(x_size, weight_shape[2:], sizes, transposed)
+    in_size, out_size = (y_size, x_size) if transposed else (x_size, y_size)
+    in_channels, out_channels = weight_shape[1] * groups, weight_shape[0]
+    geometry = ConvGeometry(
+        batch=x_shape[0],
+        in_channels=in_channels,
+        in_size=_two(in_size, 1),
+        out_channels=out_channels,
+        out_size=_two(out_size, 1),
+        kernel=_two(weight_shape[2:], 1),
+        stride=_two(sizes.stride, 1),
+        padding=_two(begin, 0),
+        dilation=_two(sizes.dilation, 1),
+        groups=groups,
+        channels_last=last,
+    )
+    channels = in_channels if transposed else out_channels
+    y_shape = (x_shape[0], *y_size, channels) if last else (x_shape[0], channels, *y_size)
+    return geometry, y_shape
 
 
-def check_images(
-    x: np.ndarray, weight: np.ndarray, spatial: int, groups: int, axis: int, transposed: bool
-) -> None:
-    """Dimensions, channel counts and groups of x and weight."""
+def _check_shapes(
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    spatial: int,
+    groups: int,
+    axis: int,
+    transposed: bool,
+) -> bool:
+    """Dimensions, channel counts and groups of x and weight; whether the channels come last."""
     letters = "hw" if spatial == 2 else "l"
-    if x.ndim != 2 + spatial:
+    if len(x_shape) != 2 + spatial:
         raise ValueError(
             f"x must have {2 + spatial} dimensions (n, channels, {', '.join(letters)} in the order axis says), "
-            f"got shape {x.shape}"
+            f"got shape {x_shape}"
         )
     first, second = ("in", "out") if transposed else ("out", "in")
-    if weight.ndim != 2 + spatial or 0 in weight.shape:
+    if len(weight_shape) != 2 + spatial or 0 in weight_shape:
         kernel = ", ".join(f"k{c}" for c in letters)
         raise ValueError(
-            f"weight must have shape ({first}, {second}/groups, {kernel}), all positive, got {weight.shape}"
+            f"weight must have shape ({first}, {second}/groups, {kernel}), all positive, got {weight_shape}"
         )
-    if weight.shape[0] % groups:
+    if weight_shape[0] % groups:
         raise ValueError(
-            f"weight must have a multiple of groups={groups} along axis 0, got shape {weight.shape}"
+            f"weight must have a multiple of groups={groups} along axis 0, got shape {weight_shape}"
         )
-    channels = x.shape[-1 if check.channels_last(axis, x.ndim) else 1]
-    expected = weight.shape[0] if transposed else weight.shape[1] * groups
+    last = check.channels_last(axis, len(x_shape))
+    channels = x_shape[-1 if last else 1]
+    expected = weight_shape[0] if transposed else weight_shape[1] * groups
     if channels != expected:
         raise ValueError(
-            f"x must have {expected} channels along axis {axis} for a weight of shape {weight.shape} "
-            f"and groups={groups}, got shape {x.shape}"
+            f"x must have {expected} channels along axis {axis} for a weight of shape {weight_shape} "
+            f"and groups={groups}, got shape {x_shape}"
         )
+    return last
 
 
-def conv_geometry(
-    x: np.ndarray,
-    weight: np.ndarray,
-    sizes: Sizes,
-    groups: int,
-    channels_last: bool,
-    transposed: bool,
-) -> ConvGeometry:
-    """The convolution that reads x, or, if transposed, the one whose input gradient is wanted."""
-    x_size = x.shape[1:-1] if channels_last else x.shape[2:]
-    kernel = weight.shape[2:]
-    padding, ends = _paddings(sizes, kernel)
-    axes = zip(x_size, kernel, sizes.stride, padding, ends, sizes.dilation, strict=True)
+def _output_size(
+    x_size: tuple[int, ...], kernel: tuple[int, ...], sizes: _Sizes, transposed: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Pixels of the output along each axis, and the zeros before the convolution's input."""
+    begin, end = _paddings(sizes, kernel)
+    axes = zip(x_size, kernel, sizes.stride, begin, end, sizes.dilation, strict=True)
     if transposed:
+        _check_output_padding(sizes)
         y_size = tuple(
             (size - 1) * s - p - e + d * (k - 1) + extra + 1
             for (size, k, s, p, e, d), extra in zip(axes, sizes.output_padding, strict=True)
         )
-        _check_output_padding(sizes)
     else:
         y_size = tuple((size + p + e - d * (k - 1) - 1) // s + 1 for size, k, s, p, e, d in axes)
     if min(x_size) < 1 or min(y_size) < 1:
@@ -85,24 +127,10 @@ def conv_geometry(
             f"x of {_times(x_size)} pixels is too small for kernel {_times(kernel)}, stride {sizes.stride}, "
             f"padding {sizes.padding!r}, dilation {sizes.dilation}: the output would have {_times(y_size)} pixels"
         )
-    in_size, out_size = (y_size, x_size) if transposed else (x_size, y_size)
-    second = weight.shape[1] * groups
-    return ConvGeometry(
-        batch=x.shape[0],
-        in_channels=second,
-        in_size=_two(in_size, 1),
-        out_channels=weight.shape[0],
-        out_size=_two(out_size, 1),
-        kernel=_two(kernel, 1),
-        stride=_two(sizes.stride, 1),
-        padding=_two(padding, 0),
-        dilation=_two(sizes.dilation, 1),
-        groups=groups,
-        channels_last=channels_last,
-    )
+    return y_size, begin
 
 
-def _paddings(sizes: Sizes, kernel: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _paddings(sizes: _Sizes, kernel: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Zeros before and behind each spatial axis."""
     if not isinstance(sizes.padding, str):
         return sizes.padding, sizes.padding
@@ -112,7 +140,7 @@ def _paddings(sizes: Sizes, kernel: tuple[int, ...]) -> tuple[tuple[int, ...], t
     return tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
 
 
-def _check_output_padding(sizes: Sizes) -> None:
+def _check_output_padding(sizes: _Sizes) -> None:
     for extra, s, d in zip(sizes.output_padding, sizes.stride, sizes.dilation, strict=True):
         if extra >= max(s, d):
             raise ValueError(

@@ -14,7 +14,7 @@ import numpy as np
 from .. import backend
 from ..backend.geometry import ConvGeometry
 from . import _check as check
-from ._conv_sizes import Size, Sizes, check_images, conv_geometry, y_channels
+from ._conv_sizes import Size, plan
 
 
 @dataclass(slots=True, eq=False)
@@ -144,7 +144,7 @@ def conv_transpose2d(
     """
     return _forward(
         x, weight, bias, 2, stride, padding, dilation, groups, axis, activation, out,
-        output_padding=output_padding, transposed=True,
+        transposed=True, output_padding=output_padding,
     )  # fmt: skip
 
 
@@ -180,27 +180,12 @@ def conv2d_backward(
     """
     x, weight, y, geometry = saved.x, saved.weight, saved.y, saved.geometry
     dy = check.like(x, dy, "dy", saved.y_shape)
-    bias_shape = (y_channels(geometry, saved.transposed),) if saved.has_bias else None
+    channels = geometry.in_channels if saved.transposed else geometry.out_channels
+    bias_shape = (channels,) if saved.has_bias else None
     dweight, dbias = check.gradients(dweight, dbias, weight, bias_shape, (dy, x, y))
-    x_shape, y_shape = geometry.in_shape, geometry.out_shape
-    run = backend.active.conv_backward
-    if saved.transposed:
-        x_shape, y_shape = y_shape, x_shape
-        run = backend.active.conv_transpose_backward
-    dx, new_dweight, dbias = run(
-        dy.reshape(y_shape),
-        x.reshape(x_shape),
-        weight.reshape(*weight.shape[:2], *geometry.kernel),
-        None if y is None else y.reshape(y_shape),
-        geometry,
-        bool(need_dx),
-        saved.has_bias,
-        None if dweight is None else dweight.reshape(*weight.shape[:2], *geometry.kernel),
-        dbias,
-    )
-    if dweight is None:
-        dweight = new_dweight.reshape(weight.shape)
-    return (None if dx is None else dx.reshape(x.shape)), dweight, dbias
+    active = backend.active
+    run = active.conv_transpose_backward if saved.transposed else active.conv_backward
+    return run(dy, x, weight, y, geometry, bool(need_dx), saved.has_bias, dweight, dbias)
 
 
 conv1d_backward = conv2d_backward
@@ -219,45 +204,29 @@ def _forward(
     axis: int,
     activation: str | None,
     out: np.ndarray | None,
-    output_padding: Size = 0,
     transposed: bool = False,
+    output_padding: Size = 0,
 ) -> tuple[np.ndarray, ConvSaved]:
     x = check.real_array(x, "x")
     weight = check.real_array(weight, "weight")
-    groups = check.integer(groups, "groups", 1)
-    check_images(x, weight, spatial, groups, axis, transposed)
+    sizes = [_hashable(a) for a in (stride, padding, dilation, groups, axis)]
+    geometry, y_shape = plan(
+        x.shape, weight.shape, spatial, *sizes, transposed, _hashable(output_padding)
+    )
     weight = check.like(x, weight, "weight", weight.shape)
-    sizes = Sizes(
-        check.per_axis(stride, spatial, "stride", 1),
-        padding if padding == "same" else check.per_axis(padding, spatial, "padding", 0),
-        check.per_axis(dilation, spatial, "dilation", 1),
-        check.per_axis(output_padding, spatial, "output_padding", 0),
-    )
-    geometry = conv_geometry(
-        x, weight, sizes, groups, check.channels_last(axis, x.ndim), transposed
-    )
-    bias = check.optional_like(x, bias, "bias", (y_channels(geometry, transposed),))
+    channels = geometry.in_channels if transposed else geometry.out_channels
+    bias = check.optional_like(x, bias, "bias", (channels,))
     relu = check.choice(activation, "activation", (None, "relu")) is not None
-
-    x_shape, y_shape = geometry.in_shape, geometry.out_shape
-    run = backend.active.conv
-    if transposed:
-        x_shape, y_shape = y_shape, x_shape
-        run = backend.active.conv_transpose
-    users_shape: tuple[int, ...] = y_shape
-    if spatial == 1:  # drop the height of 1, which stands before the width
-        users_shape = (
-            y_shape[:-3] + y_shape[-2:] if geometry.channels_last else y_shape[:-2] + y_shape[-1:]
-        )
-    out = check.output(out, users_shape, x.dtype, "out", (x, weight, bias))
-    y = run(
-        x.reshape(x_shape),
-        weight.reshape(*weight.shape[:2], *geometry.kernel),
-        bias,
-        geometry,
-        relu,
-        None if out is None else out.reshape(y_shape),
-    )
-    y = y.reshape(users_shape) if out is None else out
+    out = check.output(out, y_shape, x.dtype, "out", (x, weight, bias))
+    active = backend.active
+    run = active.conv_transpose if transposed else active.conv
+    y = run(x, weight, bias, geometry, relu, out)
+    if y.shape != y_shape:  # the backend's images have a height, of 1 in a 1-D convolution
+        y = y.reshape(y_shape)
     kept = y if relu else None
-    return y, ConvSaved(x, weight, kept, bias is not None, geometry, transposed, users_shape)
+    return y, ConvSaved(x, weight, kept, bias is not None, geometry, transposed, y_shape)
+
+
+def _hashable(value: Any) -> Any:
+    """What `plan` remembers must be hashable, so a list becomes a tuple."""
+    return tuple(value) if isinstance(value, (list, np.ndarray)) else value

@@ -1,8 +1,10 @@
-"""The linear layer on users' arrays: checks, then the backend."""
+"""The linear layer on users' arrays.
+
+The fast path looks at Python scalars only; the native entry judges arrays in C, and what it refuses is judged here.
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,6 @@ class LinearSaved:
     y: np.ndarray | None
     """The output, kept only if a ReLU followed (its mask is y > 0)."""
     has_bias: bool
-    y_shape: tuple[int, ...]
 
 
 def linear(
@@ -56,30 +57,17 @@ def linear(
     ValueError
         If a shape does not fit, or `out` cannot be written to.
     """
-    x = check.real_array(x, "x")
-    weight = check.real_array(weight, "weight")
-    if weight.ndim != 2 or 0 in weight.shape:
-        raise ValueError(f"weight must have shape (out, in), both positive, got {weight.shape}")
-    features, inputs = weight.shape
-    weight = check.like(x, weight, "weight", weight.shape)
-    if x.ndim < 1 or x.shape[-1] != inputs:
-        raise ValueError(
-            f"x must have shape (..., {inputs}) for a weight of shape {weight.shape}, got {x.shape}"
-        )
-    bias = check.optional_like(x, bias, "bias", (features,))
-    relu = check.choice(activation, "activation", (None, "relu")) is not None
-    y_shape = (*x.shape[:-1], features)
-    out = check.output(out, y_shape, x.dtype, "out", (x, weight, bias))
-    rows = math.prod(x.shape[:-1])
-    y = backend.active.linear(
-        x.reshape(rows, inputs),
-        weight,
-        bias,
-        relu,
-        None if out is None else out.reshape(rows, features),
-    )
-    y = y.reshape(y_shape) if out is None else out
-    return y, LinearSaved(x, weight, y if relu else None, bias is not None, y_shape)
+    impl = backend.active
+    if impl.JUDGES_ARRAYS and (activation is None or activation == "relu"):
+        try:
+            y = impl.linear(x, weight, bias, activation is not None, out)
+        except (backend.Refused, TypeError):
+            pass  # explained, or converted, below
+        else:
+            return y, LinearSaved(x, weight, None if activation is None else y, bias is not None)
+    x, weight, bias, relu = _judge(x, weight, bias, activation, out)
+    y = impl.linear(x, weight, bias, relu, out)
+    return y, LinearSaved(x, weight, y if relu else None, bias is not None)
 
 
 def linear_backward(
@@ -109,21 +97,34 @@ def linear_backward(
     TypeError, ValueError
         As in `linear`; ValueError too if `dbias` is given though there was no bias.
     """
-    x, weight, y = saved.x, saved.weight, saved.y
+    x, weight, y, has_bias = saved.x, saved.weight, saved.y, saved.has_bias
+    impl = backend.active
+    if impl.JUDGES_ARRAYS and (has_bias or dbias is None):
+        try:
+            return impl.linear_backward(dy, x, weight, y, need_dx, has_bias, dweight, dbias)
+        except (backend.Refused, TypeError):
+            pass  # explained, or converted, below
+    features = weight.shape[0]
+    dy = check.like(x, dy, "dy", (*x.shape[:-1], features))
+    check.gradients(dweight, dbias, weight, (features,) if has_bias else None, (dy, x, y))
+    return impl.linear_backward(dy, x, weight, y, need_dx, has_bias, dweight, dbias)
+
+
+def _judge(
+    x: Any, weight: Any, bias: Any, activation: str | None, out: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, bool]:
+    """The arguments of `linear` as the backend takes them (and whether there is a ReLU), or the error they deserve."""
+    x = check.real_array(x, "x")
+    weight = check.real_array(weight, "weight")
+    if weight.ndim != 2 or 0 in weight.shape:
+        raise ValueError(f"weight must have shape (out, in), both positive, got {weight.shape}")
     features, inputs = weight.shape
-    dy = check.like(x, dy, "dy", saved.y_shape)
-    dweight, dbias = check.gradients(
-        dweight, dbias, weight, (features,) if saved.has_bias else None, (dy, x, y)
-    )
-    rows = math.prod(x.shape[:-1])
-    dx, dweight, dbias = backend.active.linear_backward(
-        dy.reshape(rows, features),
-        x.reshape(rows, inputs),
-        weight,
-        None if y is None else y.reshape(rows, features),
-        bool(need_dx),
-        saved.has_bias,
-        dweight,
-        dbias,
-    )
-    return (None if dx is None else dx.reshape(x.shape)), dweight, dbias
+    weight = check.like(x, weight, "weight", weight.shape)
+    if x.ndim < 1 or x.shape[-1] != inputs:
+        raise ValueError(
+            f"x must have shape (..., {inputs}) for a weight of shape {weight.shape}, got {x.shape}"
+        )
+    bias = check.optional_like(x, bias, "bias", (features,))
+    relu = check.choice(activation, "activation", (None, "relu")) is not None
+    check.output(out, (*x.shape[:-1], features), x.dtype, "out", (x, weight, bias))
+    return x, weight, bias, relu

@@ -3,6 +3,8 @@
 With X the matrix of patches, one row per output pixel, Y = X Wᵀ, dX = dY W (added back where each patch was read) and
 dW = dYᵀ X, group by group. The transposed convolution is the same three products with the roles of input and output
 exchanged. This is the readable twin: every patch is stored, so it needs kernel-size times the memory of the image.
+
+Images may come with the height of a 1-D convolution left out: only their number of elements counts here.
 """
 
 from __future__ import annotations
@@ -42,9 +44,10 @@ def conv_backward(
     dx = None
     if need_dx:
         dx = np.ascontiguousarray(_spread(rows @ _matrix(weight, geometry), geometry, g.dtype))
+        dx = dx.reshape(x.shape)
     dweight = _weight_gradient(rows, _patches(x, geometry), weight.shape, dweight)
     if need_dbias:
-        dbias = _channel_sums(g, geometry.channels_last, dbias)
+        dbias = _channel_sums(g.reshape(geometry.out_shape), geometry.channels_last, dbias)
     return dx, dweight, dbias
 
 
@@ -78,10 +81,10 @@ def conv_transpose_backward(
     dx = None
     if need_dx:
         rows = patches @ _matrix(weight, geometry).transpose(0, 2, 1)
-        dx = np.ascontiguousarray(_image(rows, geometry))
+        dx = np.ascontiguousarray(_image(rows, geometry)).reshape(x.shape)
     dweight = _weight_gradient(_rows(x, geometry), patches, weight.shape, dweight)
     if need_dbias:
-        dbias = _channel_sums(g, geometry.channels_last, dbias)
+        dbias = _channel_sums(g.reshape(geometry.in_shape), geometry.channels_last, dbias)
     return dx, dweight, dbias
 
 
@@ -99,6 +102,7 @@ def _patches(x: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
     (top, left), (height, width) = geometry.padding, geometry.in_size
     full_h, full_w = _padded_size(geometry)
+    x = x.reshape(geometry.in_shape)
     x = np.moveaxis(x, -1, 1) if geometry.channels_last else x
     padded = np.zeros((n, geometry.in_channels, full_h, full_w), x.dtype)
     padded[:, :, top : top + height, left : left + width] = x
@@ -186,8 +190,9 @@ def _epilogue(
 ) -> np.ndarray:
     """The finished output in `out`, or in a new C-contiguous array."""
     y = np.empty(image.shape, image.dtype) if out is None else out
+    pixels = y.reshape(image.shape)
     if bias is None:
-        y[...] = image
+        pixels[...] = image
     else:
-        np.add(image, bias if channels_last else bias[:, None, None], out=y)
+        np.add(image, bias if channels_last else bias[:, None, None], out=pixels)
     return np.maximum(y, 0, out=y) if relu else y

@@ -1,4 +1,4 @@
-"""Linear layer in NumPy: y = x Wᵀ + b over rows, with an optional ReLU behind it."""
+"""Linear layer in NumPy: y = x Wᵀ + b along the last axis, with an optional ReLU behind it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import numpy as np
 def linear(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, relu: bool, out: np.ndarray | None
 ) -> np.ndarray:
-    """x (rows, in), weight (out, in), bias (out,) -> y (rows, out)."""
+    """x (..., in), weight (out, in), bias (out,) -> y (..., out)."""
     y = np.matmul(x, weight.T, out=out)
     if bias is not None:
         y += bias
-    if relu:
-        np.maximum(y, 0, out=y)
-    return y
+    return np.maximum(y, 0, out=y) if relu else y
 
 
 def linear_backward(
@@ -30,7 +28,8 @@ def linear_backward(
     """(dx or None, dweight, dbias or None); `y` is given if a ReLU followed."""
     g = dy if y is None else dy * (y > 0)
     dx = g @ weight if need_dx else None
-    dweight = np.matmul(g.T, x, out=dweight)
+    rows = g.reshape(-1, weight.shape[0])
+    dweight = np.matmul(rows.T, x.reshape(-1, weight.shape[1]), out=dweight)
     if need_dbias:
-        dbias = np.sum(g, axis=0, out=dbias)
+        dbias = np.sum(rows, axis=0, out=dbias)
     return dx, dweight, dbias
