@@ -57,7 +57,7 @@ class Pad(Layer):
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         self.channels = checks.positive_int(channels, "channels")
-        if not isinstance(padding, Sequence) or isinstance(padding, str) or not padding:
+        if not isinstance(padding, (list, tuple)) or not padding:
             raise TypeError(
                 f"padding: expected one pair (before, behind) per spatial axis, got {padding!r}"
             )
