@@ -125,6 +125,7 @@ class _Batches:
     ) -> None:
         self._source: Iterable[Array] = x
         self._progress = progress
+        self.exhaustible = isinstance(x, Iterator)
         self.samples = 0
         self.passes = 0
         checks.positive_int(batch_size, "batch_size")
@@ -139,10 +140,6 @@ class _Batches:
             raise TypeError(
                 f"x: expected an array or an iterable of arrays, got {type(x).__name__}"
             )
-
-    @property
-    def one_shot(self) -> bool:
-        return iter(self._source) is self._source
 
     def read(self) -> Iterator[Array]:
         samples = 0
@@ -174,7 +171,7 @@ def _sequential(
     What a pending norm receives is measured and goes no further, so that one pass measures exactly
     the norms whose predecessors are all fixed.
     """
-    if batches.one_shot and len(norms) > 1:
+    if batches.exhaustible and len(norms) > 1:
         raise ValueError(
             "x: method 'sequential' reads the data once per norm layer, and this iterator ends after one time: "
             "pass an array, a list or an object that can be iterated again, or use method='pooled'"
