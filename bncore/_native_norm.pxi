@@ -91,12 +91,12 @@ cdef inline double* doubles(object o, int64_t c) except NULL:
     return <double*>vector(o, cnp.NPY_FLOAT64, c) if o is not None else NULL
 
 
-cdef NormSaved begin(object x, int axis):
+cdef NormSaved begin(object x, object channel_axis):
     """A state with x's dtype and its shape as (n, c, s) around the axis."""
     cdef int dtype = real_type(x)
-    if dtype < 0:
+    if dtype < 0 or type(channel_axis) is not int:
         raise Refused
-    cdef int i, ndim = cnp.PyArray_NDIM(<Array>x)
+    cdef int i, axis = channel_axis, ndim = cnp.PyArray_NDIM(<Array>x)
     if axis < 0:
         axis += ndim
     if ndim < 2 or axis < 0 or axis >= ndim:
@@ -149,7 +149,7 @@ cdef Array fill_forward(bnc_norm* a, NormSaved saved, object weight, object bias
 
 def batch_norm_train(
     x, weight, bias, residual, running_mean, running_var, double momentum, double eps, bint unbiased, bint relu,
-    int axis, out
+    axis, out
 ):
     """Normalizes by the statistics of x itself and moves the running statistics towards them."""
     cdef NormSaved saved = begin(x, axis)
@@ -171,7 +171,7 @@ def batch_norm_train(
     return y, saved
 
 
-def batch_norm_eval(x, weight, bias, residual, running_mean, running_var, double eps, bint relu, int axis, out):
+def batch_norm_eval(x, weight, bias, residual, running_mean, running_var, double eps, bint relu, axis, out):
     """Normalizes by the running statistics, which are constants for the gradient."""
     cdef NormSaved saved = begin(x, axis)
     cdef bnc_norm a
@@ -192,7 +192,7 @@ def batch_norm_eval(x, weight, bias, residual, running_mean, running_var, double
     return y, saved
 
 
-def normalize(x, mean, inv_std, weight, bias, residual, bint relu, int axis, bint training, out):
+def normalize(x, mean, inv_std, weight, bias, residual, bint relu, axis, bint training, out):
     """y = act(gamma (x - mean) inv_std + beta [+ residual]) with the statistics given (float64)."""
     cdef NormSaved saved = begin(x, axis)
     cdef bnc_norm a
@@ -211,7 +211,7 @@ def normalize(x, mean, inv_std, weight, bias, residual, bint relu, int axis, bin
     return y, saved
 
 
-def statistics(x, int axis):
+def statistics(x, axis):
     """Count, mean (c,) and M2 = sum of squared deviations (c,), in float64."""
     cdef NormSaved saved = begin(x, axis)
     cdef Array mean = new_vector(saved.c, cnp.NPY_FLOAT64)

@@ -4,6 +4,7 @@ cdef extern from "bncore.h" nogil:
     int bnc_runtime_start() noexcept
     int bnc_thread_limit() noexcept
     void bnc_set_cpu_quota(int) noexcept
+    void bnc_force_threads(int) noexcept
     int bnc_has_openmp() noexcept
     int bnc_isa_count() noexcept
     const char* bnc_isa_name(int) noexcept
@@ -52,6 +53,11 @@ def thread_limit():
 def set_cpu_quota(int cpus):
     """Processors a control group grants (0: no limit)."""
     bnc_set_cpu_quota(cpus)
+
+
+def force_threads(int threads):
+    """For tests: uses that many threads for any work, more than there are processors too; 0 ends it."""
+    bnc_force_threads(threads)
 
 
 def pool_statistics():

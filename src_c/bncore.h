@@ -83,6 +83,7 @@ void bnc_run(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads);
 int bnc_threads(int64_t work, int64_t grain);
 int bnc_thread_limit(void);            /* what OpenMP, affinity and the quota below allow now */
 void bnc_set_cpu_quota(int cpus);      /* control-group limit, 0 for none */
+void bnc_force_threads(int threads);    /* for tests: that many for all work, more than processors too; 0 ends it */
 int bnc_has_openmp(void);
 
 /* Pool of 64-byte aligned blocks that outputs and scratch memory live in: contents are arbitrary. NULL when the system has no more. */

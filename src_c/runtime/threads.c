@@ -39,9 +39,10 @@ typedef struct {
     atomic_llong next;
 } job;
 
-static atomic_int cpu_quota;
+static atomic_int cpu_quota, forced;
 
 void bnc_set_cpu_quota(int cpus) { atomic_store(&cpu_quota, cpus > 0 ? cpus : 0); }
+void bnc_force_threads(int threads) { atomic_store(&forced, threads > 0 ? threads : 0); }
 
 static void run_serially(bnc_chunk_fn fn, void *arg, int64_t chunks)
 {
@@ -122,7 +123,7 @@ void bnc_run(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads)
         return;
     }
     const double begin = now();
-    if (begin < team.serial_until) {
+    if (begin < team.serial_until && !atomic_load(&forced)) {
         run_serially(fn, arg, chunks);
     } else {
         job j = {fn, arg, chunks, 0};
@@ -136,6 +137,7 @@ int bnc_has_openmp(void) { return 1; }
 
 int bnc_thread_limit(void)
 {
+    if (atomic_load(&forced) && !atomic_load(&team.forked)) return atomic_load(&forced);
     int limit = omp_get_max_threads();
 #ifdef __linux__
     cpu_set_t mask;
@@ -170,6 +172,7 @@ static int start_team(void) { return 0; }
 
 int bnc_threads(int64_t work, int64_t grain)
 {
+    if (atomic_load_explicit(&forced, memory_order_relaxed)) return bnc_thread_limit();
     if (work < 2 * grain) return 1; /* the common small call asks nobody */
     const int64_t useful = work / grain;
     const int limit = bnc_thread_limit();

@@ -51,15 +51,29 @@ def inverse_std(var: Array, eps: float) -> Array:
         return np.where(var + eps == 0, 0.0, 1 / np.sqrt(var + eps))
 
 
+def _rows(x3: Array) -> Array:
+    """(n, c, s) as (c, m): one contiguous row a channel, along which NumPy sums pairwise and hence accurately."""
+    return np.ascontiguousarray(np.moveaxis(x3, 1, 0)).reshape(x3.shape[1], -1)
+
+
+def _sums(x3: Array) -> Array:
+    """Sum of each channel, in float64."""
+    return _rows(x3).sum(axis=1, dtype=np.float64)
+
+
 def _moments(x3: Array) -> tuple[Array, Array]:
     """Mean and sum of squared deviations per channel, two passes.
 
-    The first value of each channel is subtracted first: a constant channel then has exactly its value as mean.
+    The first value of each channel is subtracted first: a constant channel then has exactly its value as mean. What
+    the deviations still sum to is the rounding error of the mean, and corrects both results.
     """
-    m = x3.shape[0] * x3.shape[2]
-    first = x3[0, :, 0].astype(np.float64)
-    mean = first + (x3 - first[:, None]).sum(axis=(0, 2)) / m
-    return mean, np.square(x3 - mean[:, None]).sum(axis=(0, 2))
+    rows = _rows(x3)
+    m = rows.shape[1]
+    first = rows[:, 0].astype(np.float64)
+    shift = (rows - first[:, None]).sum(axis=1) / m
+    deviation = (rows - first[:, None]) - shift[:, None]
+    left = deviation.sum(axis=1) / m
+    return (first + shift) + left, np.square(deviation).sum(axis=1) - m * left * left
 
 
 def statistics(x: Array, axis: int) -> tuple[int, Array, Array]:
@@ -159,7 +173,7 @@ def gradient_sums(dy: Array, saved: NormSaved) -> tuple[int, Array, Array]:
     with np.errstate(invalid="ignore", over="ignore"):
         g = _through_relu(dy, saved)
         m = g.shape[0] * g.shape[2]
-        return m, g.sum(axis=(0, 2), dtype=np.float64), (g * _x_hat(saved)).sum(axis=(0, 2), dtype=np.float64)
+        return m, _sums(g), _sums(g * _x_hat(saved))
 
 
 def input_gradient(
