@@ -16,7 +16,7 @@ from .. import nets
 from ..layers import Sequential
 from .data import Dataset
 from .losses import MSE, CrossEntropy, Loss
-from .optimizers import SGD, AdamW, Optimizer
+from .optimizers import Optimizer, resolve
 
 __all__ = ["Recipe", "recipe_for"]
 
@@ -85,9 +85,8 @@ class Recipe:
 
     def build_optimizer(self) -> Optimizer:
         """A new optimizer with this recipe's rate, momentum and weight decay."""
-        if self.optimizer == "sgd":
-            return SGD(self.lr, self.momentum, weight_decay=self.weight_decay)
-        return AdamW(self.lr, weight_decay=self.weight_decay)
+        own = {"momentum": self.momentum} if self.optimizer == "sgd" else {}
+        return resolve(self.optimizer, lr=self.lr, weight_decay=self.weight_decay, **own)
 
     def build_loss(self, data: Dataset) -> Loss:
         """Cross-entropy for classes, mean squared error for quantities."""
