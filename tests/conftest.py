@@ -23,7 +23,9 @@ def pytest_configure(config: pytest.Config) -> None:
     on_purpose = os.environ.get("BNCORE_BACKEND") == "numpy"
     built_without = backends.build_info().get("extension") is False
     if "native" not in backends.available() and not on_purpose and not built_without:
-        pytest.exit(MISSING.format(path=os.path.dirname(os.path.dirname(backends.__file__))), returncode=4)
+        pytest.exit(
+            MISSING.format(path=os.path.dirname(os.path.dirname(backends.__file__))), returncode=4
+        )
 
 
 def _variants() -> list[str]:

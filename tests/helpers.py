@@ -10,7 +10,9 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-def central_difference(f: Callable[[Array], Array], x: Array, dy: Array, step: float = 1e-6) -> Array:
+def central_difference(
+    f: Callable[[Array], Array], x: Array, dy: Array, step: float = 1e-6
+) -> Array:
     """Gradient of ``sum(dy * f(x))`` with respect to x, in float64, by differences of second order.
 
     With a step h the error is of the order of h**2 plus 1e-16 / h: about 1e-9 relative for values around 1.
@@ -36,4 +38,6 @@ def relative_error(value: Any, exact: Any) -> float:
     exact = np.asarray(exact, np.float64)
     if exact.size == 0:
         return 0.0
-    return float(np.max(np.abs(np.asarray(value, np.float64) - exact)) / max(1e-300, np.max(np.abs(exact))))
+    return float(
+        np.max(np.abs(np.asarray(value, np.float64) - exact)) / max(1e-300, np.max(np.abs(exact)))
+    )

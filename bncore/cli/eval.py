@@ -29,15 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .inputs import load_for_net, load_net, loss_of, part
+    from .inputs import load_for_net, load_net, part, score
 
     net, meta = load_net(args.net)
     data = load_for_net(args, meta)
     x, y = part(data, args.split)
-    from ..training import evaluate
-
     with threads(args.threads):
-        scores = evaluate(net.eval(), x, y, loss_of(data), batch_size=args.batch_size)
+        scores = score(net, x, y, data.task, batch_size=args.batch_size)
     result: dict[str, Any] = {
         "command": "eval",
         "net": args.net,
@@ -47,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         "samples": len(x),
         "loss": scores["loss"],
         "accuracy": scores.get("accuracy"),
+        "r2": scores.get("r2"),
     }
     if args.json:
         emit_json(result)

@@ -10,7 +10,7 @@ import numpy as np
 from ..layers import Layer
 from ..training.data import Dataset
 
-__all__ = ["dtype_of", "input_shape", "load_for_net", "load_net", "loss_of", "part"]
+__all__ = ["dtype_of", "input_shape", "load_for_net", "load_net", "part", "score"]
 
 
 def load_net(path: str) -> tuple[Layer, dict[str, Any]]:
@@ -35,9 +35,20 @@ def load_for_net(args: argparse.Namespace, meta: dict[str, Any]) -> Dataset:
     )
 
 
-def loss_of(data: Dataset) -> str:
-    """The name of the loss that fits the task."""
-    return "cross_entropy" if data.task == "classification" else "mse"
+def score(
+    net: Layer, x: np.ndarray, y: np.ndarray, task: str, *, batch_size: int = 256
+) -> dict[str, float]:
+    """How good a net's answers are: loss, and accuracy or, for a regression, R².
+
+    R² = 1 - loss / variance of y: the share of the variance that the net explains.
+    """
+    from ..training import evaluate
+
+    if task == "classification":
+        return evaluate(net, x, y, "cross_entropy", batch_size=batch_size)
+    scores = evaluate(net, x, y, "mse", batch_size=batch_size)
+    variance = float(y.var(axis=0, dtype=np.float64).mean())
+    return {**scores, "r2": 1.0 - scores["loss"] / variance if variance else float("nan")}
 
 
 def part(data: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -39,20 +39,18 @@ def run(args: argparse.Namespace) -> int:
     from ..statistics import recalibrate
     from ..support.files import check_target
     from ..support.progress import Progress
-    from ..training import evaluate
-    from .inputs import load_for_net, load_net, loss_of
+    from .inputs import load_for_net, load_net, score
 
     check_target(args.out, args.force)
     net, meta = load_net(args.net)
     data = load_for_net(args, meta)
-    loss = loss_of(data)
     with threads(args.threads):
-        before = evaluate(net.eval(), data.x_test, data.y_test, loss, batch_size=args.batch_size)
+        before = score(net, data.x_test, data.y_test, data.task, batch_size=args.batch_size)
         with Progress(label="recalibrate", show=not args.quiet) as progress:
             report = recalibrate(
                 net, data.x_train, method=args.method, batch_size=args.batch_size, progress=progress
             )
-        after = evaluate(net.eval(), data.x_test, data.y_test, loss, batch_size=args.batch_size)
+        after = score(net, data.x_test, data.y_test, data.task, batch_size=args.batch_size)
     save(net, args.out, meta=meta, force=args.force)
     result: dict[str, Any] = {
         "command": "recalibrate",

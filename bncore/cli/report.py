@@ -48,10 +48,11 @@ def percent(fraction: float) -> str:
 
 
 def score_text(scores: dict[str, Any]) -> str:
-    """Accuracy where there is one, and the loss."""
-    accuracy = scores.get("accuracy")
+    """Accuracy or R², and the loss."""
     loss = f"loss {scores['loss']:.4g}"
-    return loss if accuracy is None else f"accuracy {percent(accuracy)}, {loss}"
+    if scores.get("accuracy") is not None:
+        return f"accuracy {percent(scores['accuracy'])}, {loss}"
+    return f"R² {scores['r2']:.4f}, {loss}"
 
 
 def recalibration_text(section: dict[str, Any]) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..thread_limits import threads
 from .options import (
@@ -19,85 +21,53 @@ from .options import (
     positive,
     positive_int,
 )
-from .report import emit_json, percent, recalibration_text
+from .report import emit_json
 
 if TYPE_CHECKING:
     from ..layers import Layer
     from ..training import History
     from ..training.data import Dataset
+    from ..training.recipes import Recipe
 
 __all__ = ["add_arguments", "run"]
 
 NETS = ("mlp", "cnn", "resnet20", "inception_small")
 NORMS = ("batch", "none")
-OPTIMIZERS = {"sgd": 0.1, "adamw": 3e-3}  # name -> default learning rate
+LEARNING_RATES = {"sgd": 0.1, "adamw": 3e-3}  # of an optimizer the recipe does not use
 SCHEDULES = ("one_cycle", "cosine", "warm_up_cosine", "step", "constant")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
-    parser.add_argument("--net", choices=NETS, help="default: cnn for images, else mlp")
-    parser.add_argument("--norm", choices=NORMS, default="batch", help="default: %(default)s")
-    parser.add_argument(
-        "--epochs", type=positive_int, default=30, metavar="N", help="default: %(default)s"
+    recipe = parser.add_argument_group("how to train (defaults suit the data set)")
+    recipe.add_argument("--net", choices=NETS)
+    recipe.add_argument("--norm", choices=NORMS, default="batch", help="default: %(default)s")
+    recipe.add_argument("--epochs", type=positive_int, metavar="N")
+    recipe.add_argument(
+        "--batch-size", type=positive_int, metavar="N", help="at most; evenly split"
     )
-    parser.add_argument(
-        "--batch-size", type=positive_int, default=64, metavar="N", help="default: %(default)s"
+    recipe.add_argument("--optimizer", choices=tuple(LEARNING_RATES))
+    recipe.add_argument("--lr", type=positive, metavar="X", help="peak learning rate")
+    recipe.add_argument("--momentum", type=fraction, metavar="X", help="of sgd")
+    recipe.add_argument(
+        "--weight-decay", type=non_negative, metavar="X", help="never of norms and biases"
     )
-    parser.add_argument(
-        "--optimizer", choices=tuple(OPTIMIZERS), default="sgd", help="default: %(default)s"
+    recipe.add_argument("--schedule", choices=SCHEDULES, help="of the learning rate")
+    recipe.add_argument("--label-smoothing", type=fraction, metavar="X")
+    recipe.add_argument(
+        "--augment", choices=("none", "shift"), help="shift: move images by up to a pixel"
     )
-    parser.add_argument(
-        "--lr",
-        type=positive,
-        metavar="X",
-        help="peak learning rate (default: sgd 0.1, adamw 0.003)",
+    recipe.add_argument("--clip-norm", type=positive, metavar="X", help="largest gradient norm")
+    recipe.add_argument(
+        "--validation", type=fraction, metavar="SHARE", help="hold back training samples"
     )
-    parser.add_argument(
-        "--momentum", type=fraction, default=0.9, metavar="X", help="of sgd (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--weight-decay",
-        type=non_negative,
-        default=5e-4,
-        metavar="X",
-        help="of weights alone, never of norms and biases (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--schedule",
-        choices=SCHEDULES,
-        default="one_cycle",
-        help="of the learning rate (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--clip-norm", type=positive, metavar="X", help="largest gradient norm (default: no limit)"
-    )
-    parser.add_argument(
-        "--label-smoothing",
-        type=fraction,
-        default=0.1,
-        metavar="X",
-        help="of classes, in training (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--augment",
-        choices=("auto", "none", "shift"),
-        default="auto",
-        help="shift: move images by up to a pixel in training; auto: shift if DATA are images",
-    )
-    parser.add_argument(
-        "--validation",
-        type=fraction,
-        metavar="SHARE",
-        help="hold back this share of the training samples",
-    )
-    parser.add_argument(
+    recipe.add_argument(
         "--patience",
         type=positive_int,
         metavar="N",
-        help="stop after N epochs without a better validation loss",
+        help="stop after N epochs without a better validation loss, keep the best weights",
     )
-    parser.add_argument(
+    recipe.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="default: %(default)s"
     )
     parser.add_argument(
@@ -112,36 +82,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..training.data import load
+    from .outcome import describe, measure
 
     _check_files(args)
     args.seed = args.seed or 0
     data = load(args.data, args.target, seed=args.seed, dtype=args.dtype)
-    net, name = _build_net(args, data)
-    with threads(args.threads):
-        note(args, f"{data!r}\n{name}, {net.num_parameters} parameters, norm {args.norm}")
+    recipe = _recipe(args, data)
+    net = recipe.build_net(data, norm=args.norm, dtype=args.dtype, rng=args.seed)
+    note(args, f"{data!r}\n{recipe.net}, {net.num_parameters} parameters, norm {args.norm}")
+    # divergence is reported once, with its cause, not as NumPy's warnings on the way there
+    with threads(args.threads), np.errstate(all="ignore"):
         start = time.perf_counter()
-        history = _fit(args, net, data)
+        history = _fit(args, recipe, net, data)
         seconds = time.perf_counter() - start
-        result: dict[str, Any] = {
-            "command": "train",
-            "data": {
-                "name": data.name,
-                "task": data.task,
-                "train": len(data.x_train),
-                "test": len(data.x_test),
-            },
-            "net": {"name": name, "norm": args.norm, "parameters": net.num_parameters},
-            "epochs": len(history.epochs),
-            "seconds": seconds,
-            "train_loss": history.epochs[-1]["loss"],
-            **_measure(args, net, data),
-        }
-    _save(args, net, data, name, history, result)
-    result |= {"out": args.out, "history": args.history, "seed": args.seed, "threads": args.threads}
+        outcome = measure(net, data, args.dtype)
+    result: dict[str, Any] = {
+        "command": "train",
+        "data": {
+            "name": data.name,
+            "task": data.task,
+            "train": len(data.x_train),
+            "test": len(data.x_test),
+        },
+        "net": {"name": recipe.net, "norm": args.norm, "parameters": net.num_parameters},
+        "recipe": asdict(recipe),
+        "seed": args.seed,
+        "threads": args.threads,
+        "epochs": len(history.epochs),
+        "seconds": seconds,
+        "train_loss": history.epochs[-1]["loss"],
+        **outcome,
+        "out": args.out,
+        "history": args.history,
+    }
+    _save(args, net, data, history, result)
     if args.json:
         emit_json(result)
     else:
-        print(_text(result))
+        print(describe(result))
     return 0 if result["fold"]["agree"] else 1
 
 
@@ -167,97 +145,57 @@ def _check_files(args: argparse.Namespace) -> None:
         )
 
 
-def _build_net(args: argparse.Namespace, data: Dataset) -> tuple[Layer, str]:
-    """The reference net for these samples: its first and last layer follow the data."""
-    from .. import nets
+def _recipe(args: argparse.Namespace, data: Dataset) -> Recipe:
+    """What is known to work for this data set, with what the options say otherwise."""
+    from ..training.recipes import recipe_for
 
-    images = len(data.shape) == 3
-    name = args.net or ("cnn" if images else "mlp")
-    if name != "mlp" and not images:
-        raise ValueError(
-            f"--net {name} needs images, {data.name} has samples of shape {data.shape}: use mlp"
-        )
-    inputs = data.shape[0] if name != "mlp" else math.prod(data.shape)
-    net = getattr(nets, name)(inputs, data.outputs, norm=args.norm, rng=args.seed, dtype=args.dtype)
-    return net, name
-
-
-def _shifts(args: argparse.Namespace, data: Dataset) -> bool:
-    """Whether training images are moved about."""
-    images = len(data.shape) == 3
-    if args.augment == "shift" and not images:
-        raise ValueError(
-            f"--augment shift needs images, {data.name} has samples of shape {data.shape}"
-        )
-    return images and args.augment != "none"
-
-
-def _fit(args: argparse.Namespace, net: Layer, data: Dataset) -> History:
-    from .. import training
-
-    lr = args.lr if args.lr is not None else OPTIMIZERS[args.optimizer]
-    optimizer = (
-        training.SGD(lr=lr, momentum=args.momentum, weight_decay=args.weight_decay)
-        if args.optimizer == "sgd"
-        else training.AdamW(lr=lr, weight_decay=args.weight_decay)
+    recipe = recipe_for(data)
+    if args.net is not None and args.net != recipe.net:
+        recipe = replace(recipe, net=args.net, net_options={})
+    if args.optimizer is not None and args.optimizer != recipe.optimizer:
+        recipe = replace(recipe, optimizer=args.optimizer, lr=LEARNING_RATES[args.optimizer])
+    names = (
+        "epochs",
+        "batch_size",
+        "lr",
+        "momentum",
+        "weight_decay",
+        "schedule",
+        "label_smoothing",
     )
-    loss = (
-        training.CrossEntropy(label_smoothing=args.label_smoothing)
-        if data.task == "classification"
-        else training.MSE()
-    )
-    history = training.fit(
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if args.augment is not None:
+        given["augment"] = None if args.augment == "none" else args.augment
+    return replace(recipe, **given)
+
+
+def _fit(args: argparse.Namespace, recipe: Recipe, net: Layer, data: Dataset) -> History:
+    from ..training import TargetScale, fit
+
+    # a regression's targets have a unit: train without it, answer in it
+    scale = None if data.task == "classification" else TargetScale.of(data.y_train)
+    history = fit(
         net,
         data.x_train,
-        data.y_train,
-        loss=loss,
-        optimizer=optimizer,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        schedule=args.schedule,
+        data.y_train if scale is None else scale.standardize(data.y_train),
+        **recipe.fit_options(data),
         validation=args.validation,
         early_stopping=args.patience,
         clip_norm=args.clip_norm,
-        augment="shift" if _shifts(args, data) else None,
         seed=args.seed,
         progress=not args.quiet,
     )
     if history.stopped == "interrupted":
         raise KeyboardInterrupt
+    if scale is not None:
+        scale.absorb(net)
     return history
-
-
-def _measure(args: argparse.Namespace, net: Layer, data: Dataset) -> dict[str, Any]:
-    """What recalibration changed, what folding did, what an answer costs before and after."""
-    from ..folding import fold_net, verify
-    from ..statistics import recalibrate
-    from ..training import evaluate
-    from .agreement import default_tolerance, fold_section
-    from .inputs import loss_of
-    from .latency import compare
-
-    loss = loss_of(data)
-    before = evaluate(net.eval(), data.x_test, data.y_test, loss)
-    change = recalibrate(net, data.x_train, method="sequential")
-    after = evaluate(net.eval(), data.x_test, data.y_test, loss)
-    folded, report = fold_net(net, input_ndim=data.x_test.ndim)
-    found = verify(net, folded, data.x_test)
-    single = compare(net, folded, data.x_test, batch_size=1)
-    batch = compare(net, folded, data.x_test, batch_size=64)
-    return {
-        "test_accuracy": after.get("accuracy"),
-        "test_loss": after["loss"],
-        "recalibration": {**change.to_dict(), "before": before, "after": after},
-        "fold": fold_section(report, found, default_tolerance(args.dtype)),
-        "latency_us": {**single, "batched": batch},
-    }
 
 
 def _save(
     args: argparse.Namespace,
     net: Layer,
     data: Dataset,
-    name: str,
     history: History,
     result: dict[str, Any],
 ) -> None:
@@ -267,7 +205,7 @@ def _save(
 
     if args.out is not None:
         meta = {
-            "net": name,
+            "net": result["net"]["name"],
             "data": args.data,
             "target": args.target,
             "seed": args.seed,
@@ -287,25 +225,3 @@ def _save(
             else:
                 temporary.write_text(history.to_json() + "\n", encoding="utf-8")
         note(args, f"saved {args.history}")
-
-
-def _text(result: dict[str, Any]) -> str:
-    from .agreement import fold_text
-
-    accuracy = result["test_accuracy"]
-    headline = (
-        f"test loss {result['test_loss']:.4g}"
-        if accuracy is None
-        else f"test accuracy {percent(accuracy)}"
-    )
-    single, batch = result["latency_us"], result["latency_us"]["batched"]
-    return "\n".join(
-        [
-            f"{headline} after {result['epochs']} epochs in {result['seconds']:.1f} s",
-            *recalibration_text(result["recalibration"]),
-            fold_text(result["fold"]),
-            "time per sample, median, unfolded -> folded:",
-            f"  one at a time  {single['before']:.1f} -> {single['after']:.1f} µs",
-            f"  batches of {batch['batch_size']}  {batch['before']:.1f} -> {batch['after']:.1f} µs",
-        ]
-    )

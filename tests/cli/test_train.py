@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bncore as bn
+import bncore.backend
 
 from .conftest import Command, Trained
 
@@ -72,6 +73,8 @@ def test_quiet_says_nothing_but_the_result(shell: Command, images: Path) -> None
 def test_same_seed_same_net_whatever_the_threads(
     call: Command, images: Path, tmp_path: Path
 ) -> None:
+    if bn.backend.active.NAME == "numpy":
+        pytest.skip("BLAS decides how NumPy's sums are split among threads")
     losses = []
     for threads in ("1", "2"):
         done = call(
@@ -135,7 +138,8 @@ def test_options_reach_the_training(call: Command, images: Path, options: list[s
 def test_regression_from_a_csv_file(call: Command, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 3))
-    rows = np.column_stack([x, x @ [1.0, -2.0, 0.5]])
+    # a price far from zero: targets are standardized in training, answers are prices again
+    rows = np.column_stack([x, 1e4 + 500.0 * (x @ [1.0, -2.0, 0.5])])
     path = tmp_path / "table.csv"
     np.savetxt(path, rows, delimiter=",", header="a,b,c,price", comments="")
     done = call(
@@ -143,8 +147,6 @@ def test_regression_from_a_csv_file(call: Command, tmp_path: Path) -> None:
         path,
         "--target",
         "price",
-        "--lr",
-        "0.01",
         "--epochs",
         "20",
         "--json",
@@ -154,7 +156,7 @@ def test_regression_from_a_csv_file(call: Command, tmp_path: Path) -> None:
     )
     assert done.code == 0, done.err
     assert done.json["test_accuracy"] is None
-    assert done.json["test_loss"] < 1.0  # the target's variance is 5.25
+    assert done.json["test_r2"] > 0.8
     again = call("eval", tmp_path / "r.npz", path, "--target", "price", "--json")
     assert again.json["loss"] == pytest.approx(done.json["test_loss"])
 

@@ -36,9 +36,7 @@ def backward(kind, dy, saved, **options):
 def assert_close(actual, expected, roundings=16):
     """Within a few roundings of the value, or of 1: the formulas add and multiply numbers of that size."""
     eps = np.finfo(actual.dtype).eps
-    np.testing.assert_allclose(
-        actual, expected, rtol=roundings * eps, atol=roundings * eps
-    )
+    np.testing.assert_allclose(actual, expected, rtol=roundings * eps, atol=roundings * eps)
 
 
 @pytest.fixture
@@ -105,9 +103,7 @@ def test_matches_pytorch(kind):
     expected.backward(torch.tensor(dy))
     y, saved = forward(kind, x)
     np.testing.assert_allclose(y, expected.detach().numpy(), rtol=0, atol=1e-10)
-    np.testing.assert_allclose(
-        backward(kind, dy, saved), t.grad.numpy(), rtol=0, atol=1e-10
-    )
+    np.testing.assert_allclose(backward(kind, dy, saved), t.grad.numpy(), rtol=0, atol=1e-10)
 
 
 @each_kind
@@ -116,9 +112,7 @@ def test_limits_at_infinity_and_huge_values(kind, dtype):
     x = np.array([np.inf, huge, 1e4, -1e4, -huge, -np.inf], dtype)
     y, saved = forward(kind, x)
     right = [1, 1, 1] if kind in ("sigmoid", "tanh") else list(x[:3])
-    left = {"tanh": [-1, -1, -1], "leaky_relu": list(x[3:] * dtype(0.01))}.get(
-        kind, [0, 0, 0]
-    )
+    left = {"tanh": [-1, -1, -1], "leaky_relu": list(x[3:] * dtype(0.01))}.get(kind, [0, 0, 0])
     np.testing.assert_allclose(y, np.array(right + left, dtype), rtol=1e-6)
     slope = backward(kind, np.ones_like(x), saved)
     flat = kind in ("sigmoid", "tanh")
@@ -159,9 +153,7 @@ def test_a_value_does_not_depend_on_its_place(kind, dtype):
     x = (np.random.default_rng(7).normal(size=1000) * 4).astype(dtype)
     whole, _ = forward(kind, x)
     for start, stop in ((1, 1000), (500, 507), (999, 1000)):
-        np.testing.assert_array_equal(
-            forward(kind, x[start:stop].copy())[0], whole[start:stop]
-        )
+        np.testing.assert_array_equal(forward(kind, x[start:stop].copy())[0], whole[start:stop])
 
 
 @each_kind

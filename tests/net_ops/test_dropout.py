@@ -18,17 +18,13 @@ def test_elements_are_dropped_with_probability_p_and_the_others_scaled(p, dtype)
     y, _ = F.dropout(x, p, generator())
     kept = y != 0
     assert abs(1 - kept.mean() - p) < 5 * np.sqrt(p * (1 - p) / x.size)
-    np.testing.assert_allclose(
-        y[kept], (x / (1 - p))[kept], rtol=4 * np.finfo(dtype).eps
-    )
+    np.testing.assert_allclose(y[kept], (x / (1 - p))[kept], rtol=4 * np.finfo(dtype).eps)
 
 
 def test_mask_is_the_generators(dtype):
     x = np.ones((7, 11), dtype)
     y, _ = F.dropout(x, 0.3, generator())
-    np.testing.assert_array_equal(
-        y != 0, generator().random((7, 11), dtype=np.float32) >= 0.3
-    )
+    np.testing.assert_array_equal(y != 0, generator().random((7, 11), dtype=np.float32) >= 0.3)
 
 
 def test_mask_does_not_depend_on_dtype_or_layout(dtype):
@@ -39,9 +35,7 @@ def test_mask_does_not_depend_on_dtype_or_layout(dtype):
 
 def test_bits_do_not_depend_on_threads(dtype, with_threads):
     x = np.random.default_rng(2).normal(size=300_001).astype(dtype)
-    first, *others = [
-        with_threads(n, lambda: F.dropout(x, 0.5, generator())[0]) for n in (1, 2, 8)
-    ]
+    first, *others = [with_threads(n, lambda: F.dropout(x, 0.5, generator())[0]) for n in (1, 2, 8)]
     for other in others:
         np.testing.assert_array_equal(first, other)
 
@@ -50,9 +44,7 @@ def test_gradient_passes_where_the_value_did(dtype):
     x = np.random.default_rng(3).normal(size=(5, 33)).astype(dtype)
     y, saved = F.dropout(x, 0.25, generator())
     dx = F.dropout_backward(np.ones_like(x), saved)
-    np.testing.assert_allclose(
-        dx, np.where(y != 0, 1 / 0.75, 0), rtol=4 * np.finfo(dtype).eps
-    )
+    np.testing.assert_allclose(dx, np.where(y != 0, 1 / 0.75, 0), rtol=4 * np.finfo(dtype).eps)
 
 
 def test_p_zero_returns_an_equal_array_and_draws_nothing(dtype):

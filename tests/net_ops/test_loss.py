@@ -13,9 +13,7 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 smoothings = pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 # fewer classes than a vector holds, more, exactly some
-class_counts = pytest.mark.parametrize(
-    "n, k", [(1, 1), (5, 2), (7, 10), (3, 16), (4, 1000)]
-)
+class_counts = pytest.mark.parametrize("n, k", [(1, 1), (5, 2), (7, 10), (3, 16), (4, 1000)])
 
 
 def close(dtype):
@@ -51,9 +49,7 @@ def test_cross_entropy_gradient_agrees_with_central_differences(smoothing, rng):
 
     _, saved = F.cross_entropy(logits, target, label_smoothing=smoothing)
     numeric = central_difference(loss, logits, np.ones(1))
-    np.testing.assert_allclose(
-        F.cross_entropy_backward(saved), numeric, rtol=1e-6, atol=1e-9
-    )
+    np.testing.assert_allclose(F.cross_entropy_backward(saved), numeric, rtol=1e-6, atol=1e-9)
 
 
 @smoothings
@@ -61,15 +57,11 @@ def test_cross_entropy_matches_pytorch(smoothing, rng):
     torch = pytest.importorskip("torch")
     logits, target = rng.normal(size=(33, 10)) * 5, rng.integers(0, 10, 33)
     t = torch.tensor(logits, requires_grad=True)
-    expected = torch.nn.functional.cross_entropy(
-        t, torch.tensor(target), label_smoothing=smoothing
-    )
+    expected = torch.nn.functional.cross_entropy(t, torch.tensor(target), label_smoothing=smoothing)
     expected.backward()
     loss, saved = F.cross_entropy(logits, target, label_smoothing=smoothing)
     assert abs(loss - expected.item()) < 1e-10
-    np.testing.assert_allclose(
-        F.cross_entropy_backward(saved), t.grad.numpy(), rtol=0, atol=1e-10
-    )
+    np.testing.assert_allclose(F.cross_entropy_backward(saved), t.grad.numpy(), rtol=0, atol=1e-10)
 
 
 @smoothings
@@ -79,9 +71,7 @@ def test_large_logits_neither_overflow_nor_lose_the_loss(smoothing, dtype):
     loss, saved = F.cross_entropy(logits, target, label_smoothing=smoothing)
     expected, gradient = reference_of_large(logits, target, smoothing)
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
-    np.testing.assert_allclose(
-        F.cross_entropy_backward(saved), gradient, rtol=1e-5, atol=1e-7
-    )
+    np.testing.assert_allclose(F.cross_entropy_backward(saved), gradient, rtol=1e-5, atol=1e-7)
 
 
 def reference_of_large(logits, target, smoothing):
@@ -91,9 +81,9 @@ def reference_of_large(logits, target, smoothing):
     log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
     q = np.full(z.shape, smoothing / z.shape[1])
     q[np.arange(len(target)), target] += 1 - smoothing
-    return float(-(q * log_p).sum() / len(target)), (
-        (np.exp(log_p) - q) / len(target)
-    ).astype(float)
+    return float(-(q * log_p).sum() / len(target)), ((np.exp(log_p) - q) / len(target)).astype(
+        float
+    )
 
 
 def test_excluded_classes_cost_nothing(dtype):
@@ -101,9 +91,7 @@ def test_excluded_classes_cost_nothing(dtype):
     logits = np.array([[0.0, -np.inf, 0.0]], dtype)
     loss, saved = F.cross_entropy(logits, np.array([0]))
     assert math.isclose(loss, math.log(2), rel_tol=1e-6)
-    np.testing.assert_allclose(
-        F.cross_entropy_backward(saved), [[-0.5, 0, 0.5]], rtol=1e-6
-    )
+    np.testing.assert_allclose(F.cross_entropy_backward(saved), [[-0.5, 0, 0.5]], rtol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
@@ -120,33 +108,20 @@ def test_nan_and_plus_infinity_give_nan(dtype):
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.int64, np.uint64])
 def test_any_integers_name_classes(kind, dtype, rng):
     logits, target = rng.normal(size=(4, 3)).astype(dtype), np.array([0, 2, 1, 2])
-    assert (
-        F.cross_entropy(logits, target.astype(kind))[0]
-        == F.cross_entropy(logits, target)[0]
-    )
+    assert F.cross_entropy(logits, target.astype(kind))[0] == F.cross_entropy(logits, target)[0]
 
 
 def test_cross_entropy_refuses_bad_targets(dtype):
     logits = np.zeros((2, 3), dtype)
-    with pytest.raises(
-        ValueError, match="target must hold classes from 0 to 2 .* got 3"
-    ):
+    with pytest.raises(ValueError, match="target must hold classes from 0 to 2 .* got 3"):
         F.cross_entropy(logits, np.array([0, 3]))
-    with pytest.raises(
-        ValueError, match="target must hold classes from 0 to 2 .* got -1"
-    ):
+    with pytest.raises(ValueError, match="target must hold classes from 0 to 2 .* got -1"):
         F.cross_entropy(logits, np.array([-1, 0]))
-    with pytest.raises(
-        TypeError, match="target must be an array of integer classes, got float64"
-    ):
+    with pytest.raises(TypeError, match="target must be an array of integer classes, got float64"):
         F.cross_entropy(logits, np.array([0.0, 1.0]))
-    with pytest.raises(
-        TypeError, match="target must be an array of integer classes, got bool"
-    ):
+    with pytest.raises(TypeError, match="target must be an array of integer classes, got bool"):
         F.cross_entropy(logits, np.array([True, False]))
-    with pytest.raises(
-        TypeError, match="target must be an array of integer classes, got list"
-    ):
+    with pytest.raises(TypeError, match="target must be an array of integer classes, got list"):
         F.cross_entropy(logits, [0, 1])
     with pytest.raises(ValueError, match=r"target must have shape \(2,\)"):
         F.cross_entropy(logits, np.array([[0], [1]]))
@@ -198,18 +173,14 @@ def test_pairwise_gradient_agrees_with_central_differences(name, rng):
     function, backward, _ = PAIRS[name]
     z, t = rng.normal(size=(4, 5)), rng.uniform(size=(4, 5))
     numeric = central_difference(lambda v: np.array([function(v, t)[0]]), z, np.ones(1))
-    np.testing.assert_allclose(
-        backward(function(z, t)[1]), numeric, rtol=1e-6, atol=1e-9
-    )
+    np.testing.assert_allclose(backward(function(z, t)[1]), numeric, rtol=1e-6, atol=1e-9)
 
 
 @each_pair
 def test_pairwise_loss_matches_pytorch(name, rng):
     torch = pytest.importorskip("torch")
     function, backward, _ = PAIRS[name]
-    other = {"mse": "mse_loss", "bce_with_logits": "binary_cross_entropy_with_logits"}[
-        name
-    ]
+    other = {"mse": "mse_loss", "bce_with_logits": "binary_cross_entropy_with_logits"}[name]
     z, t = rng.normal(size=(17, 3)) * 4, rng.uniform(size=(17, 3))
     tensor = torch.tensor(z, requires_grad=True)
     expected = getattr(torch.nn.functional, other)(tensor, torch.tensor(t))
@@ -223,9 +194,7 @@ def test_bce_of_large_logits(dtype):
     z, t = np.array([1e4, -1e4, 1e4, -1e4], dtype), np.array([1, 0, 0, 1], dtype)
     loss, saved = F.bce_with_logits(z, t)
     assert loss == 5000.0
-    np.testing.assert_array_equal(
-        F.bce_with_logits_backward(saved), [0, 0, 0.25, -0.25]
-    )
+    np.testing.assert_array_equal(F.bce_with_logits_backward(saved), [0, 0, 0.25, -0.25])
 
 
 def test_mse_of_large_differences_does_not_overflow():
@@ -260,9 +229,7 @@ def test_pairwise_loss_refuses_what_does_not_match(name, dtype):
 
 def test_bce_refuses_targets_that_are_not_probabilities(dtype):
     for bad in (-1, 2):
-        with pytest.raises(
-            ValueError, match="target must hold probabilities from 0 to 1"
-        ):
+        with pytest.raises(ValueError, match="target must hold probabilities from 0 to 1"):
             F.bce_with_logits(np.zeros(2, dtype), np.array([0, bad], dtype))
 
 

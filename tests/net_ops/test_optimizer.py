@@ -41,9 +41,7 @@ def test_sgd_follows_the_formula(options, decayed, dtype):
         )
     # a few roundings per step of numbers of this size
     np.testing.assert_allclose(param, expected, rtol=0, atol=64 * np.finfo(dtype).eps)
-    np.testing.assert_allclose(
-        velocity, expected_velocity, rtol=0, atol=64 * np.finfo(dtype).eps
-    )
+    np.testing.assert_allclose(velocity, expected_velocity, rtol=0, atol=64 * np.finfo(dtype).eps)
 
 
 @decayed_counts
@@ -64,9 +62,7 @@ def test_adamw_follows_the_formula(decayed, weight_decay, dtype):
         F.adamw_step(param, grad, m, v, step=step, **options)
         reference.adamw_step(lists[0], grad.tolist(), *lists[1:], step=step, **options)
     for actual, expected in zip((param, m, v), lists, strict=True):
-        np.testing.assert_allclose(
-            actual, expected, rtol=0, atol=64 * np.finfo(dtype).eps
-        )
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=64 * np.finfo(dtype).eps)
 
 
 @sgd_variants
@@ -90,9 +86,7 @@ def test_twenty_adamw_steps_match_pytorch():
     decayed = torch.tensor(param[:split], requires_grad=True)
     free = torch.tensor(param[split:], requires_grad=True)
     groups = [{"params": [decayed]}, {"params": [free], "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(
-        groups, lr=0.01, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.2
-    )
+    optimizer = torch.optim.AdamW(groups, lr=0.01, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.2)
     for step in range(1, 21):
         (grad,) = vectors(1, 77, np.float64, step)
         decayed.grad, free.grad = torch.tensor(grad[:split]), torch.tensor(grad[split:])
@@ -142,12 +136,8 @@ def test_squared_norm(size, dtype):
 
 
 def test_squared_norm_of_float32_neither_overflows_nor_underflows():
-    assert math.isclose(
-        F.squared_norm(np.full(10, 1e30, np.float32)), 1e61, rel_tol=1e-6
-    )
-    assert math.isclose(
-        F.squared_norm(np.full(10, 1e-30, np.float32)), 1e-59, rel_tol=1e-6
-    )
+    assert math.isclose(F.squared_norm(np.full(10, 1e30, np.float32)), 1e61, rel_tol=1e-6)
+    assert math.isclose(F.squared_norm(np.full(10, 1e-30, np.float32)), 1e-59, rel_tol=1e-6)
 
 
 def test_squared_norm_of_nan_is_nan(dtype):

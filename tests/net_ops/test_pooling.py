@@ -53,9 +53,7 @@ def image(shape, dtype, seed=41):
 def test_max_pool_is_the_definition(shape, kernel, stride, padding, axis, dtype):
     x = image(shape, dtype)
     expected, winner = reference.max_pool(x, kernel, stride, padding)
-    y, saved = F.max_pool(
-        laid_out(x, axis), kernel, stride=stride, padding=padding, axis=axis
-    )
+    y, saved = F.max_pool(laid_out(x, axis), kernel, stride=stride, padding=padding, axis=axis)
     assert y.dtype == dtype
     np.testing.assert_array_equal(channels_first(y, axis), expected)
     dy = np.random.default_rng(42).normal(size=expected.shape).astype(dtype)
@@ -70,9 +68,7 @@ def test_max_pool_is_the_definition(shape, kernel, stride, padding, axis, dtype)
 @axes
 @each_case
 @pytest.mark.parametrize("include", [True, False])
-def test_avg_pool_is_the_definition(
-    shape, kernel, stride, padding, include, axis, dtype
-):
+def test_avg_pool_is_the_definition(shape, kernel, stride, padding, include, axis, dtype):
     x = np.random.default_rng(43).normal(size=shape).astype(dtype)
     options = {
         "stride": stride,
@@ -97,9 +93,7 @@ def test_one_dimension_is_an_image_of_height_one(name, axis, dtype):
     x = np.random.default_rng(45).normal(size=(2, 3, 21)).astype(dtype)
     tall = x[:, :, None, :]
     y, saved = function(laid_out(x, axis), 3, stride=2, padding=1, axis=axis)
-    z, tall_saved = function(
-        laid_out(tall, axis), (1, 3), stride=(1, 2), padding=(0, 1), axis=axis
-    )
+    z, tall_saved = function(laid_out(tall, axis), (1, 3), stride=(1, 2), padding=(0, 1), axis=axis)
     assert y.ndim == 3
     np.testing.assert_array_equal(y, z.reshape(y.shape))
     dx = backward(y, saved)
@@ -108,14 +102,10 @@ def test_one_dimension_is_an_image_of_height_one(name, axis, dtype):
 
 
 @axes
-@pytest.mark.parametrize(
-    "name", ["max_pool", "avg_pool", "global_max_pool", "global_avg_pool"]
-)
+@pytest.mark.parametrize("name", ["max_pool", "avg_pool", "global_max_pool", "global_avg_pool"])
 def test_gradients_agree_with_central_differences(name, axis):
     rng = np.random.default_rng(46)
-    x = laid_out(
-        rng.permutation(2 * 3 * 5 * 6).reshape(2, 3, 5, 6) / 7.0, axis
-    )  # no ties
+    x = laid_out(rng.permutation(2 * 3 * 5 * 6).reshape(2, 3, 5, 6) / 7.0, axis)  # no ties
     window = {} if "global" in name else {"kernel_size": 3, "stride": 2, "padding": 1}
 
     def forward(v):
@@ -137,9 +127,7 @@ def test_matches_pytorch(shape, kernel, stride, padding, kind):
     name, extra = kind[:3] + "_pool", {}
     if kind != "max":
         extra["count_include_pad"] = kind == "avg"
-    expected = getattr(torch.nn.functional, name + "2d")(
-        t, kernel, stride, padding, **extra
-    )
+    expected = getattr(torch.nn.functional, name + "2d")(t, kernel, stride, padding, **extra)
     dy = np.random.default_rng(47).normal(size=expected.shape)
     expected.backward(torch.tensor(dy))
     y, saved = getattr(F, name)(x, kernel, stride=stride, padding=padding, **extra)
@@ -149,9 +137,7 @@ def test_matches_pytorch(shape, kernel, stride, padding, kind):
 
 
 @axes
-@pytest.mark.parametrize(
-    "shape", [(2, 3, 5), (2, 17, 4, 5), (1, 64, 7, 7), (3, 5, 2, 3, 4)]
-)
+@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 17, 4, 5), (1, 64, 7, 7), (3, 5, 2, 3, 4)])
 def test_global_pools_are_mean_and_maximum(shape, axis, dtype):
     x = image(shape, dtype)
     space = tuple(range(2, x.ndim))
@@ -160,9 +146,7 @@ def test_global_pools_are_mean_and_maximum(shape, axis, dtype):
     np.testing.assert_allclose(y, x.astype(np.float64).mean(axis=space), **close(dtype))
     dy = np.random.default_rng(48).normal(size=y.shape).astype(dtype)
     dx = channels_first(F.global_avg_pool_backward(dy, saved), axis)
-    expected = np.broadcast_to((dy / flat.shape[2])[:, :, None], flat.shape).reshape(
-        shape
-    )
+    expected = np.broadcast_to((dy / flat.shape[2])[:, :, None], flat.shape).reshape(shape)
     np.testing.assert_allclose(dx, expected, **close(dtype))
     y, saved = F.global_max_pool(laid_out(x, axis), axis=axis)
     np.testing.assert_array_equal(y, x.max(axis=space))
@@ -230,9 +214,7 @@ def test_saved_positions_are_compact(dtype):
 
 @axes
 def test_bits_do_not_depend_on_threads(axis, dtype, with_threads):
-    x = laid_out(
-        np.random.default_rng(49).normal(size=(3, 37, 41, 43)).astype(dtype), axis
-    )
+    x = laid_out(np.random.default_rng(49).normal(size=(3, 37, 41, 43)).astype(dtype), axis)
 
     def everything():
         results = []
@@ -254,9 +236,7 @@ def test_bits_do_not_depend_on_threads(axis, dtype, with_threads):
 
 @axes
 def test_out_receives_the_result(axis, dtype):
-    x = laid_out(
-        np.random.default_rng(50).normal(size=(2, 5, 6, 6)).astype(dtype), axis
-    )
+    x = laid_out(np.random.default_rng(50).normal(size=(2, 5, 6, 6)).astype(dtype), axis)
     for name, options in (
         ("max_pool", {"kernel_size": 2}),
         ("avg_pool", {"kernel_size": 2}),
@@ -291,19 +271,13 @@ def test_empty_batch(axis, dtype):
 
 
 def test_inputs_are_not_written_and_views_are_taken(dtype):
-    x = (
-        np.random.default_rng(51)
-        .normal(size=(2, 3, 12, 8))
-        .astype(dtype)[:, :, ::2, ::-1]
-    )
+    x = np.random.default_rng(51).normal(size=(2, 3, 12, 8)).astype(dtype)[:, :, ::2, ::-1]
     x.flags.writeable = False
     for function, options in (
         (F.max_pool, {"kernel_size": 2}),
         (F.global_max_pool, {}),
     ):
-        np.testing.assert_array_equal(
-            function(x, **options)[0], function(x.copy(), **options)[0]
-        )
+        np.testing.assert_array_equal(function(x, **options)[0], function(x.copy(), **options)[0])
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,7 @@ def _windows(shape, kernel, stride, padding):
 
 
 def pooled_shape(shape, kernel, stride, padding):
-    sizes = [
-        (s + 2 * p - k) // t + 1 for s, k, t, p in zip(shape, kernel, stride, padding)
-    ]
+    sizes = [(s + 2 * p - k) // t + 1 for s, k, t, p in zip(shape, kernel, stride, padding)]
     return tuple(sizes)
 
 

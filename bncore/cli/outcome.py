@@ -1,0 +1,58 @@
+"""What a trained net is worth: population statistics, folding, accuracy and time, and how to say it.
+
+Training comes before, in train.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..folding import fold_net, verify
+from ..layers import Layer
+from ..statistics import recalibrate
+from ..training.data import Dataset
+from .agreement import default_tolerance, fold_section, fold_text
+from .inputs import score
+from .latency import compare
+from .report import percent, recalibration_text
+
+__all__ = ["describe", "measure"]
+
+
+def measure(net: Layer, data: Dataset, dtype: str) -> dict[str, Any]:
+    """What recalibration changed, what folding did, what an answer costs before and after.
+
+    The net keeps its new statistics; the folded one is only measured.
+    """
+    before = score(net, data.x_test, data.y_test, data.task)
+    change = recalibrate(net, data.x_train, method="sequential")
+    after = score(net, data.x_test, data.y_test, data.task)
+    folded, report = fold_net(net, input_ndim=data.x_test.ndim)
+    found = verify(net, folded, data.x_test)
+    single = compare(net, folded, data.x_test, batch_size=1)
+    batch = compare(net, folded, data.x_test, batch_size=64)
+    return {
+        "test_accuracy": after.get("accuracy"),
+        "test_loss": after["loss"],
+        "test_r2": after.get("r2"),
+        "recalibration": {**change.to_dict(), "before": before, "after": after},
+        "fold": fold_section(report, found, default_tolerance(dtype)),
+        "latency_us": {**single, "batched": batch},
+    }
+
+
+def describe(result: dict[str, Any]) -> str:
+    """The same for people."""
+    accuracy, r2 = result["test_accuracy"], result["test_r2"]
+    headline = f"test R² {r2:.4f}" if accuracy is None else f"test accuracy {percent(accuracy)}"
+    single, batch = result["latency_us"], result["latency_us"]["batched"]
+    return "\n".join(
+        [
+            f"{headline} after {result['epochs']} epochs in {result['seconds']:.1f} s",
+            *recalibration_text(result["recalibration"]),
+            fold_text(result["fold"]),
+            "time per sample, median, unfolded -> folded:",
+            f"  one at a time  {single['before']:.1f} -> {single['after']:.1f} µs",
+            f"  batches of {batch['batch_size']}  {batch['before']:.1f} -> {batch['after']:.1f} µs",
+        ]
+    )
