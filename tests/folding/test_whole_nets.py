@@ -12,19 +12,16 @@ from tests.folding.checks import check, trained
 
 
 def reference_nets(dtype):
+    """Each with a first norm that standardizes raw inputs, in front of a padded convolution."""
+    how = {"standardize": True, "dtype": dtype, "rng": 1}
     return {
-        "mlp": (nets.mlp(12, 5, (16, 16), dropout=0.2, dtype=dtype, rng=1), (12,)),
-        "cnn": (
-            Sequential(
-                BatchNorm(1, affine=False, dtype=dtype), *nets.cnn(1, 10, dtype=dtype, rng=1)
-            ),
-            (1, 8, 8),
-        ),
-        "cnn-last": (nets.cnn(3, 5, (8, 8), axis=-1, dtype=dtype, rng=1), (8, 8, 3)),
-        "resnet20": (nets.resnet20(classes=5, width=4, dtype=dtype, rng=1), (3, 12, 12)),
-        "inception": (nets.inception_small(classes=5, width=0.05, dtype=dtype, rng=1), (3, 12, 12)),
+        "mlp": (nets.mlp(12, 5, (16, 16), dropout=0.2, **how), (12,)),
+        "cnn": (nets.cnn(1, 10, **how), (1, 8, 8)),
+        "cnn-last": (nets.cnn(3, 5, (8, 8), axis=-1, **how), (8, 8, 3)),
+        "resnet20": (nets.resnet20(classes=5, width=4, **how), (3, 12, 12)),
+        "inception": (nets.inception_small(classes=5, width=0.05, **how), (3, 12, 12)),
         "inception-last": (
-            nets.inception_small(classes=5, width=0.05, axis=-1, dtype=dtype, rng=1),
+            nets.inception_small(classes=5, width=0.05, axis=-1, **how),
             (12, 12, 3),
         ),
     }
