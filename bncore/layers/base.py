@@ -182,30 +182,30 @@ class Layer:
         """
         self._flat = FlatVectors(self)
 
-    def _flat_vectors(self) -> FlatVectors:
+    def flat_vectors(self) -> FlatVectors:
+        """``parameters``, ``gradients`` and ``decayed`` together, for what reads all three at every step."""
         flat = self._flat
         if flat is None or not flat.is_current():
             self.pack()
             flat = self._flat
             assert flat is not None
+        flat.collect_gradients()
         return flat
 
     @property
     def parameters_flat(self) -> Array:
         """All parameters, 1-D, each starting at a 64-byte border, zeros between; weight-decayed ones first."""
-        return self._flat_vectors().parameters
+        return self.flat_vectors().parameters
 
     @property
     def gradients_flat(self) -> Array:
         """All gradients, laid out as `parameters_flat`."""
-        flat = self._flat_vectors()
-        flat.collect_gradients()
-        return flat.gradients
+        return self.flat_vectors().gradients
 
     @property
     def decayed(self) -> int:
         """How many leading elements of the flat vectors take weight decay."""
-        return self._flat_vectors().decayed
+        return self.flat_vectors().decayed
 
     # ---- state and copies
 

@@ -18,6 +18,7 @@ __all__ = ["LoadReport", "load_state", "save_state"]
 
 Array = npt.NDArray[Any]
 MAY_BE_ABSENT = "num_batches_tracked"
+_INTEGER = (int, np.integer)
 
 
 class LoadReport(NamedTuple):
@@ -48,7 +49,7 @@ def _entries(net: Layer, prefix: str) -> dict[str, _Entry]:
 def save_state(net: Layer, prefix: str) -> dict[str, Array]:
     return {
         name: np.array(entry.value, np.int64)
-        if isinstance(entry.value, int)
+        if isinstance(entry.value, _INTEGER)
         else entry.value.copy()
         for name, entry in _entries(net, prefix).items()
     }
@@ -78,7 +79,7 @@ def load_state(net: Layer, state: Mapping[str, Any], strict: bool, cast: bool) -
         )
     # nothing below can fail: all is loaded, or nothing was
     for entry, value in new:
-        if isinstance(entry.value, int):
+        if isinstance(entry.value, _INTEGER):
             setattr(entry.layer, entry.name, value)
         else:
             entry.value[...] = value  # in place: views of the flat vector stay views
@@ -88,7 +89,7 @@ def load_state(net: Layer, state: Mapping[str, Any], strict: bool, cast: bool) -
 def _converted(given: Any, current: Any, cast: bool) -> Any:
     """The value as the net stores it, or an error that says what is wrong with it."""
     array = np.asarray(given)
-    if isinstance(current, int):
+    if isinstance(current, _INTEGER):
         return _counter(array)
     if array.shape != current.shape:
         raise ValueError(f"expected shape {current.shape}, got {array.shape}")

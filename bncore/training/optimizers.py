@@ -60,7 +60,8 @@ class Optimizer:
         """
         if self.net is None:
             raise RuntimeError(f"{type(self).__name__} has no net yet: call attach(net) first")
-        parameters, gradients = self.net.parameters_flat, self.net.gradients_flat
+        flat = self.net.flat_vectors()
+        parameters = flat.parameters
         for name, state in self._state.items():
             if state.shape != parameters.shape:
                 raise RuntimeError(
@@ -68,9 +69,9 @@ class Optimizer:
                     f"({name} has {len(state)} elements, its parameters {len(parameters)}): "
                     "attach(net) again"
                 )
-        decayed = len(parameters) if self.decay_all else self.net.decayed
+        decayed = len(parameters) if self.decay_all else flat.decayed
         self.steps += 1
-        self._update(parameters, gradients, self.lr if lr is None else lr, decayed)
+        self._update(parameters, flat.gradients, self.lr if lr is None else lr, decayed)
 
     def _update(
         self, parameters: np.ndarray, gradients: np.ndarray, lr: float, decayed: int
