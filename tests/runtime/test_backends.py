@@ -1,0 +1,132 @@
+"""The two backends are twins; what decides between them, and between instruction sets, says so."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import bncore as bn
+from bncore import backend as backends
+from bncore import functional as F
+
+
+def operations(module: ModuleType) -> dict[str, inspect.Signature]:
+    return {
+        name: inspect.signature(f)
+        for name, f in vars(module).items()
+        if callable(f) and not inspect.isclass(f) and not name.startswith("_")
+    }
+
+
+# What only the twin needs (its caller does it in C), and what only the core has.
+TWIN_ONLY = {"inverse_std"}
+CORE_ONLY = {
+    "use_isa",
+    "isa_names",
+    "available_isas",
+    "select_isa",
+    "has_openmp",
+    "thread_limit",
+    "set_cpu_quota",
+    "force_threads",
+    "pool_statistics",
+    "pool_trim",
+    "pool_set_bound",
+}
+
+
+def test_twins_have_the_same_functions_and_arguments(native):
+    from bncore.backend import native as core
+
+    ours, theirs = operations(core), operations(backends.numpy)
+    assert set(ours) - CORE_ONLY == set(theirs) - TWIN_ONLY
+    for name in set(ours) & set(theirs):
+        assert list(ours[name].parameters) == list(theirs[name].parameters), name
+
+
+def child(code, **environment):
+    env = {k: v for k, v in os.environ.items() if k not in ("BNCORE_BACKEND", "BNCORE_ISA")}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env | environment, check=False, timeout=120
+    )
+
+
+def test_the_environment_chooses_the_backend():
+    code = "import bncore as bn; print(bn.info()['backend'])"
+    assert child(code, BNCORE_BACKEND="numpy").stdout == "numpy\n"
+    bad = child(code, BNCORE_BACKEND="cuda")
+    assert "BNCORE_BACKEND must be numpy or native, got 'cuda'" in bad.stderr
+
+
+def test_the_environment_chooses_the_instruction_set(native):
+    code = "import bncore as bn; print(bn.info()['isa'])"
+    for isa in bn.info()["available_isas"]:
+        assert child(code, BNCORE_ISA=isa).stdout == f"{isa}\n"
+    bad = child(code, BNCORE_ISA="sse9")
+    assert "BNCORE_ISA: instruction set must be one of" in bad.stderr
+
+
+def test_the_best_instruction_set_is_the_default(native):
+    code = "import json, bncore as bn; print(json.dumps(bn.info()))"
+    info = json.loads(child(code).stdout)
+    assert info["isa"] == info["available_isas"][-1]
+
+
+def test_use_backend_switches_and_restores():
+    before = bn.info()["backend"]
+    with bn.use_backend("numpy"):
+        assert bn.info()["backend"] == "numpy"
+        with pytest.raises(RuntimeError, match="inside"), bn.use_backend("numpy"):
+            raise RuntimeError("inside")
+    assert bn.info()["backend"] == before
+    with pytest.raises(ValueError, match="backend must be one of .*'torch'"), bn.use_backend("torch"):
+        pass
+
+
+def test_instruction_sets_agree(native, dtype, rng):
+    from bncore.backend import native as core
+
+    x = rng.standard_normal((50, 37, 9)).astype(dtype)
+    before = core.isa
+    try:
+        results = []
+        for isa in core.available_isas():
+            core.use_isa(isa)
+            results.append(F.batch_norm(x)[0])
+    finally:
+        core.use_isa(before)
+    for r in results[1:]:
+        np.testing.assert_allclose(r, results[0], rtol=0, atol=8 * np.finfo(dtype).eps * np.max(np.abs(results[0])))
+
+
+def test_importing_sets_no_rounding_mode(native):
+    """Linking with fast-math start-up code would flush denormals to zero for the whole process."""
+    code = "import numpy as np, bncore.backend; print(float(np.float64(5e-324) * np.float64(1.0)) > 0, np.float32(1e-40) * np.float32(1) > 0)"
+    assert child(code).stdout == "True True\n"
+
+
+def test_a_missing_extension_falls_back_and_says_so(tmp_path):
+    """Without the extension the package works on NumPy, and info tells why."""
+    code = f"""
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name == "bncore._native":
+            raise ModuleNotFoundError("hidden", name=name)
+sys.meta_path.insert(0, Hide())
+import numpy as np, bncore as bn
+from bncore import functional as F
+F.batch_norm(np.random.rand(4, 3))
+print(bn.info()["backend"], bool(bn.info()["reason"]), bn.pool.statistics(), bn.pool.trim())
+"""
+    done = child(code)
+    assert done.stdout == "numpy True {} 0\n", done.stderr
+    wanted = child(code.replace("import numpy as np, bncore", "import os; os.environ['BNCORE_BACKEND']='native'\nimport numpy as np, bncore"))
+    assert "BNCORE_BACKEND=native: no compiled extension" in wanted.stderr
