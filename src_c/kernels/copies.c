@@ -1,9 +1,11 @@
-/* The runs a convolution moves around its products: copied, added, transposed, finished with bias and ReLU, masked. */
+/* The runs a convolution moves around its products: copied, added, transposed, finished with
+ * bias and ReLU, masked. */
 #include "kernels.h"
 
 #include <string.h>
 
-/* Short copies stay loops: GCC would turn them into calls of memcpy, which cost more than they do. */
+/* Short copies stay loops: GCC would turn them into calls of memcpy, which cost more than they
+ * do. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define NO_MEMCPY __attribute__((optimize("no-tree-loop-distribute-patterns")))
 #else
@@ -37,7 +39,8 @@ void BNC_KERNEL(add_rows)(const bnc_real *restrict src, int64_t src_pitch, bnc_r
     }
 }
 
-/* dst[j, i] = src[i, j src_step] for i < rows, j < columns, in squares whose lines stay in the L1 cache. */
+/* dst[j, i] = src[i, j src_step] for i < rows, j < columns, in squares whose lines stay in the
+ * L1 cache. */
 void BNC_KERNEL(transpose)(const bnc_real *restrict src, int64_t src_pitch, int64_t src_step,
                            bnc_real *restrict dst, int64_t dst_pitch, int64_t rows, int64_t columns)
 {

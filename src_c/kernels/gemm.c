@@ -1,10 +1,12 @@
-/* Matrix product on one thread, C = A B or C += A B, and the small copies around it. Not here: threads, layouts, packing
- * of whole matrices. B's rows are read where they lie; only a last, partly filled vector of columns is copied first. */
+/* Matrix product on one thread, C = A B or C += A B, and the small copies around it. Not here:
+ * threads, layouts, packing of whole matrices. B's rows are read where they lie; only a last,
+ * partly filled vector of columns is copied first. */
 #include "kernels.h"
 
 #include <string.h>
 
-/* A tile of C stays in registers: MR rows of NV vectors. The pairs are the largest that leave room for B and A. */
+/* A tile of C stays in registers: MR rows of NV vectors. The pairs are the largest that leave
+ * room for B and A. */
 #if BNC_VBYTES == 64
 #define MR 8
 #define NV 3
@@ -12,13 +14,14 @@
 #define MR 6
 #define NV 2
 #endif
-#define KC \
-    256 /* depth of a block: NV vectors of KC rows of B stay in the L1 cache; also bounds the error of sums */
+/* Depth of a block: NV vectors of KC rows of B stay in cache; it also bounds the error of sums. */
+#define KC 256
 #define NR (NV * VL)
 #define UNROLL _Pragma("GCC unroll 8")
 
-/* c (mr x nv vectors) = or += sum over p < k, in order, of A(i, p) B(p, :). A(i, p) is a[i lda + p], or a[p lda + i] if
- * transposed. The sum starts at 0 and is added to c at the end, so a long sum over blocks errs like a short one. */
+/* c (mr x nv vectors) = or += sum over p < k, in order, of A(i, p) B(p, :). A(i, p) is a[i lda +
+ * p], or a[p lda + i] if transposed. The sum starts at 0 and is added to c at the end, so a long
+ * sum over blocks errs like a short one. */
 BNC_INLINE void tile(const int transposed, const int mr, const int nv, int64_t k,
                      const bnc_real *restrict a, int64_t lda, const bnc_real *restrict b,
                      int64_t ldb, bnc_real *restrict c, int64_t ldc, int add)
@@ -73,7 +76,8 @@ static void store_edge(const bnc_real *edge, int rows, int64_t w, bnc_real *c, i
             c[r * ldc + q] = add ? c[r * ldc + q] + edge[r * NR + q] : edge[r * NR + q];
 }
 
-/* One block of depth k and one panel of w <= NR columns: every row of C. b may be the padded copy of the columns. */
+/* One block of depth k and one panel of w <= NR columns: every row of C. b may be the padded
+ * copy of the columns. */
 static void panel(int transposed, const bnc_real *a, int64_t lda, const bnc_real *b, int64_t ldb,
                   bnc_real *c, int64_t ldc, int64_t m, int64_t w, int64_t k, int add)
 {
@@ -94,8 +98,8 @@ static void panel(int transposed, const bnc_real *a, int64_t lda, const bnc_real
     }
 }
 
-/* C (m x n) = A B, or C += A B if add. A is m x k, row p of its transpose at a + p lda if transposed; B is k x n.
- * lda and ldb may be 0: one row that counts as all. C overlaps neither. */
+/* C (m x n) = A B, or C += A B if add. A is m x k, row p of its transpose at a + p lda if
+ * transposed; B is k x n. lda and ldb may be 0: one row that counts as all. C overlaps neither. */
 void BNC_KERNEL(gemm)(int transposed, const bnc_real *restrict a, int64_t lda,
                       const bnc_real *restrict b, int64_t ldb, bnc_real *restrict c, int64_t ldc,
                       int64_t m, int64_t n, int64_t k, int add)

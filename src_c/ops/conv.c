@@ -1,14 +1,16 @@
-/* Convolution forward, and its gradient to the input, which is also the transposed convolution forward. Layers of either
- * kind finish with bias and ReLU here. The weight gradient is in conv_weight.c, the way patches are read in conv_patches.c.
- */
+/* Convolution forward, and its gradient to the input, which is also the transposed convolution
+ * forward. Layers of either kind finish with bias and ReLU here. The weight gradient is in
+ * conv_weight.c, the way patches are read in conv_patches.c. */
 #include "conv.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-/* Bytes of patches worked on at a time: with weights and output they stay in an L2 cache of 512 KiB and more. */
-enum { THREAD_WORK = 1 << 19 }; /* multiplications that repay another thread */
-enum { PATCH_BYTES = 192 << 10, MIN_BAND = 32, ENOUGH_BANDS = 8 };
+/* Bytes of patches worked on at a time: with weights and output they stay in an L2 cache of 512
+ * KiB and more. And at least that many bands, as long as they are not too short. */
+enum { PATCH_BYTES = 192 << 10, MIN_BAND = 32, ENOUGH_BANDS = 16 };
+/* Multiplications that repay another thread. */
+enum { THREAD_WORK = 1 << 20 };
 
 conv_sizes conv_sizes_of(const bnc_conv *g)
 {
@@ -21,11 +23,11 @@ conv_sizes conv_sizes_of(const bnc_conv *g)
     s.taps = s.cin * s.kernel;
     s.direct = g->channels_last && s.kernel == 1 && g->sh == 1 && g->sw == 1 && g->ph == 0 &&
                g->pw == 0 && g->oh == g->h && g->ow == g->w;
-    /* Bands of whole vectors; fewer pixels if that gives every thread some. Depends on sizes alone. */
+    /* Whole vectors of pixels; the length depends on sizes alone, not on threads. */
     int64_t band = PATCH_BYTES / (int64_t)sizeof(bnc_real) / s.taps;
-    band = bnc_min(band, (s.total + ENOUGH_BANDS - 1) / ENOUGH_BANDS);
+    band = bnc_min(band, bnc_ceil_div(s.total, ENOUGH_BANDS));
     s.band = bnc_max(band, MIN_BAND) / 16 * 16;
-    s.bands = (s.total + s.band - 1) / s.band;
+    s.bands = bnc_ceil_div(s.total, s.band);
     return s;
 }
 
@@ -43,11 +45,12 @@ typedef struct {
     atomic_int failed;
 } call;
 
-/* ------------------------------------------------------------------------------------------------ packed weights
+/* ---- packed weights ----
  *
- * Channels first reads the weight as it is. Channels last wants its taps in the order of the patches, (k, l, channel):
- * forward as (groups, taps, cout), so that a row holds what one tap gives to every output channel; the input gradient
- * as (out, taps). Work is cut into blocks of output channels. */
+ * Channels first reads the weight as it is. Channels last wants its taps in the order of the
+ * patches, (k, l, channel): forward as (groups, taps, cout), so that a row holds what one tap gives
+ * to every output channel; the input gradient as (out, taps). Work is cut into blocks of output
+ * channels. */
 
 enum { PACK_BLOCK = 64 };
 
@@ -62,7 +65,7 @@ static void pack_block(int64_t chunk, void *arg)
 {
     const packing *p = arg;
     const conv_sizes *s = p->s;
-    const int64_t blocks = (s->cout + PACK_BLOCK - 1) / PACK_BLOCK, group = chunk / blocks;
+    const int64_t blocks = bnc_ceil_div(s->cout, PACK_BLOCK), group = chunk / blocks;
     const int64_t o = (chunk - group * blocks) * PACK_BLOCK,
                   count = bnc_min(PACK_BLOCK, s->cout - o);
     const bnc_real *weight = p->weight + (group * s->cout + o) * s->taps;
@@ -83,14 +86,15 @@ static bnc_real *pack(const conv_sizes *s, const bnc_real *weight, int backward,
     bnc_real *packed = bnc_pool_get((size_t)(s->g->co * s->taps) * sizeof(bnc_real));
     if (!packed) return NULL;
     packing p = {s, weight, packed, backward};
-    bnc_run(pack_block, &p, s->g->groups * ((s->cout + PACK_BLOCK - 1) / PACK_BLOCK), threads);
+    bnc_run(pack_block, &p, s->g->groups * (bnc_ceil_div(s->cout, PACK_BLOCK)), threads);
     return packed;
 }
 
-/* -------------------------------------------------------------------------------------------------------- forward */
+/* ---- forward ---- */
 
-/* Bias and ReLU on channels [first, first + channels) of `count` pixels; y is their first value of the first one, a
- * channel's pixels lying `pitch` apart in channels first, a pixel's channels in channels last. */
+/* Bias and ReLU on channels [first, first + channels) of `count` pixels; y is their first value
+ * of the first one, a channel's pixels lying `pitch` apart in channels first, a pixel's channels
+ * in channels last. */
 static void finish(const call *a, bnc_real *y, int64_t first, int64_t channels, int64_t count,
                    int64_t pitch)
 {
@@ -104,7 +108,8 @@ static void finish(const call *a, bnc_real *y, int64_t first, int64_t channels, 
             KERNELS->bias_relu(y + c * pitch, bias ? bias + c : NULL, 0, count, a->relu);
 }
 
-/* The product of one band and group in channels first, (cout x pixels), to the images it crosses. */
+/* The product of one band and group in channels first, (cout x pixels), to the images it
+ * crosses. */
 static void unpack_band(const call *a, const bnc_real *matrix, int64_t group, int64_t first,
                         int64_t last)
 {
@@ -130,7 +135,8 @@ static void forward_first(const call *a, int64_t group, int64_t first, int64_t l
     unpack_band(a, product, group, first, last);
 }
 
-/* One band in channels last: Y (pixels x cout) = patches (pixels x taps) W (taps x cout), straight into place. */
+/* One band in channels last: Y (pixels x cout) = patches (pixels x taps) W (taps x cout),
+ * straight into place. */
 static void forward_last(const call *a, int64_t group, int64_t first, int64_t last, bnc_real *cols)
 {
     const conv_sizes *s = &a->s;
@@ -178,9 +184,10 @@ int BNC_OP(conv)(const bnc_conv *g, const void *x, const void *weight, const voi
     return a.failed ? BNC_NO_MEMORY : 0;
 }
 
-/* ------------------------------------------------------------------------------------------------- input gradient */
+/* ---- input gradient ---- */
 
-/* One band in channels first: patches (taps x pixels) = W^T dY, added to the images. Behind the patches room for dY. */
+/* One band in channels first: patches (taps x pixels) = W^T dY, added to the images. Behind the
+ * patches room for dY. */
 static void backward_first(const call *a, int64_t group, int64_t first, int64_t last,
                            bnc_real *cols)
 {
@@ -214,7 +221,8 @@ static void backward_last(const call *a, int64_t group, int64_t first, int64_t l
     conv_scatter(s, a->to, group, first, last, cols);
 }
 
-/* Some whole images, band by band: bands of one image overlap in the input, so they stay on one thread. */
+/* Some whole images, band by band: bands of one image overlap in the input, so they stay on one
+ * thread. */
 static void backward_images(int64_t chunk, void *arg)
 {
     call *a = arg;
@@ -255,7 +263,7 @@ int BNC_OP(conv_transpose)(const bnc_conv *g, const void *dy, const void *weight
         a.weight = packed;
     }
     a.images = bnc_max(1, a.s.band / a.s.pixels);
-    bnc_run(backward_images, &a, (g->n + a.images - 1) / a.images, threads);
+    bnc_run(backward_images, &a, bnc_ceil_div(g->n, a.images), threads);
     bnc_pool_put(packed);
     return a.failed ? BNC_NO_MEMORY : 0;
 }

@@ -1,11 +1,13 @@
 /* What the files of the convolution share: sizes, patches, packed weights. Not seen by Cython.
  *
- * Design: the batch is one long row of output pixels, q = image * oh * ow + pixel, cut into bands of a fixed length that
- * may cross images. The patches under a band are one matrix in scratch memory that stays in the L2 cache:
+ * Design: the batch is one long row of output pixels, q = image * oh * ow + pixel, cut into
+ * bands of a fixed length that may cross images. The patches under a band are one matrix in
+ * scratch memory that stays in the L2 cache:
  *     channels first   (taps x pixels), a tap is (channel, k, l) as the weight has it     Y = W X
  *     channels last    (pixels x taps), a tap is (k, l, channel): long runs of memory     Y = X W^T
- * gather fills it from the image, scatter adds it back; forward, input gradient and weight gradient are a product with
- * the same matrix. A 1x1 kernel in channels last (so a linear layer too) needs no matrix: the image is one already. */
+ * gather fills it from the image, scatter adds it back; forward, input gradient and weight
+ * gradient are a product with the same matrix. A 1x1 kernel in channels last (so a linear layer
+ * too) needs no matrix: the image is one already. */
 #ifndef BNC_OPS_CONV_H
 #define BNC_OPS_CONV_H
 
@@ -35,7 +37,8 @@ conv_sizes conv_sizes_of(const bnc_conv *g);
 /* Threads worth starting for one of the three products. */
 int conv_threads(const conv_sizes *s);
 
-/* cols = the patches of pixels [first, last) of one group, read from x; row pitch last - first or taps. */
+/* cols = the patches of pixels [first, last) of one group, read from x; row pitch last - first
+ * or taps. */
 void conv_gather(const conv_sizes *s, const bnc_real *x, int64_t group, int64_t first, int64_t last,
                  bnc_real *cols);
 

@@ -1,13 +1,14 @@
-/* Patches of images: gathered into a matrix, or a matrix added back to the images. One thread; no arithmetic but sums.
+/* Patches of images: gathered into a matrix, or a matrix added back to the images. One thread;
+ * no arithmetic but sums.
  *
- * Both directions walk the same way (`back` says which), over rectangles of output pixels inside one image. What a patch
- * has outside the image is 0 in the matrix and dropped on the way back. */
+ * Both directions walk the same way (`back` says which), over rectangles of output pixels inside
+ * one image. What a patch has outside the image is 0 in the matrix and dropped on the way back. */
 #include "conv.h"
 
 #include <string.h>
 
-/* Rows [i0, i1) by columns [j0, j1) of output pixels of one image; `at` is its first pixel's place in the band. The
- * pixels follow each other in memory: whole rows, or a piece of one. */
+/* Rows [i0, i1) by columns [j0, j1) of output pixels of one image; `at` is its first pixel's
+ * place in the band. The pixels follow each other in memory: whole rows, or a piece of one. */
 typedef struct {
     int64_t image, i0, i1, j0, j1, at;
 } rectangle;
@@ -24,7 +25,8 @@ static void inside(int64_t stride, int64_t offset, int64_t size, int64_t *from, 
     *to = bnc_max(*from, bnc_min(*to, high));
 }
 
-/* Pixels [first, last) of the batch as rectangles: images are cut into a part of a row, whole rows, a part of a row. */
+/* Pixels [first, last) of the batch as rectangles: images are cut into a part of a row, whole
+ * rows, a part of a row. */
 static void walk(const conv_sizes *s, int back, bnc_real *x, int64_t group, int64_t first,
                  int64_t last, bnc_real *cols, visit_fn *visit)
 {
@@ -86,7 +88,8 @@ static void move(int back, bnc_real *image, int64_t image_pitch, bnc_real *patch
         KERNELS->copy_rows(image, image_pitch, 1, patch, patch_pitch, rows, n);
 }
 
-/* Kernel rows [k0, k1) by columns [l0, l1) of one patch; a points at the image's first tap of these, b at the patch's. */
+/* Kernel rows [k0, k1) by columns [l0, l1) of one patch; a points at the image's first tap of
+ * these, b at the patch's. */
 static void move_taps(const conv_sizes *s, int back, bnc_real *a, bnc_real *b, int64_t rows,
                       int64_t columns)
 {
@@ -129,7 +132,8 @@ static void visit_last(const conv_sizes *s, int back, bnc_real *x, int64_t group
 void conv_gather(const conv_sizes *s, const bnc_real *x, int64_t group, int64_t first, int64_t last,
                  bnc_real *cols)
 {
-    /* walk() is one for both directions, so it takes the image as writable; this direction only reads it. */
+    /* walk() is one for both directions, so it takes the image as writable; this direction only
+     * reads it. */
     walk(s, 0, (bnc_real *)(uintptr_t)x, group, first, last, cols,
          s->g->channels_last ? visit_last : visit_first);
 }

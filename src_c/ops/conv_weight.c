@@ -1,27 +1,31 @@
-/* Gradients of a convolution's parameters: sums over all pixels of all images, of products (weight) or alone (bias).
+/* Gradients of a convolution's parameters: sums over all pixels of all images, of products
+ * (weight) or alone (bias).
  *
- * The pixels are cut into a number of parts that depends on sizes alone; each part is summed in its own array, and these
- * are added in order: the same bits for any number of threads. */
+ * The pixels are cut into a number of parts that depends on sizes alone; each part is summed in
+ * its own array, and these are added in order: the same bits for any number of threads. The sums of
+ * a part lie as the product leaves them: (groups, taps, cout) in channels first, else
+ * (out, taps). */
 #include "conv.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
+/* Multiplications worth a part of their own; at most that many parts and bytes of sums. */
 enum { MAX_PARTS = 16, PART_WORK = 1 << 20, PARTS_BYTES = 64 << 20 };
 
 typedef struct {
     conv_sizes s;
     const bnc_real *x, *dy;
-    bnc_real *sums,
-        *others; /* of part 0, of the parts behind it: (groups, taps, cout) in channels first, else (out, taps) */
-    int64_t parts, size; /* size: of one part */
+    bnc_real *sums, *others; /* of part 0, and of the parts behind it, one after the other */
+    int64_t parts, size;     /* how many parts; elements of one */
     atomic_int failed;
 } call;
 
 static bnc_real *sums_of(const call *a, int64_t part)
 { return part ? a->others + (part - 1) * a->size : a->sums; }
 
-/* sums (taps x cout) += patches (taps x pixels) dY^T (pixels x cout); room for dY^T lies behind the patches. */
+/* sums (taps x cout) += patches (taps x pixels) dY^T (pixels x cout); room for dY^T lies behind
+ * the patches. */
 static void add_first(const call *a, int64_t group, int64_t first, int64_t last, bnc_real *cols,
                       bnc_real *sums, int add)
 {
@@ -114,13 +118,13 @@ int BNC_OP(conv_weight_gradient)(const bnc_conv *g, const void *x, const void *d
     a.others = in_place ? scratch : scratch + a.size;
     const int threads = conv_threads(&a.s);
     bnc_run(sum_part, &a, a.parts, threads);
-    if (a.parts > 1) bnc_run(merge_block, &a, (a.size + MERGE_BLOCK - 1) / MERGE_BLOCK, threads);
+    if (a.parts > 1) bnc_run(merge_block, &a, bnc_ceil_div(a.size, MERGE_BLOCK), threads);
     if (!in_place) unpack(&a, dweight);
     bnc_pool_put(scratch);
     return a.failed ? BNC_NO_MEMORY : 0;
 }
 
-/* -------------------------------------------------------------------------------------------------- bias gradient */
+/* ---- bias gradient ---- */
 
 enum { BIAS_PART_WORK = 1 << 16 };
 
@@ -149,7 +153,8 @@ static void sum_bias_part(int64_t part, void *arg)
                       i > begin);
 }
 
-/* dbias[c] = sum of dy over all images and pixels: dy (n, channels, pixels), or (n, pixels, channels) if channels_last */
+/* dbias[c] = sum of dy over all images and pixels: dy (n, channels, pixels), or (n, pixels,
+ * channels) if channels_last */
 int BNC_OP(conv_bias_gradient)(int64_t n, int64_t channels, int64_t pixels, int channels_last,
                                const void *dy, void *dbias)
 {

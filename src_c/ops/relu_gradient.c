@@ -1,4 +1,5 @@
-/* The gradient through a ReLU that was an epilogue: everywhere at once, before the products of the layer's backward. */
+/* The gradient through a ReLU that was an epilogue: everywhere at once, before the products of
+ * the layer's backward. */
 #include "op.h"
 
 enum { BLOCK = 16384 };
