@@ -52,7 +52,7 @@ class FoldReport:
         }
 
     def __str__(self) -> str:
-        lines = [f"{len(self.folded)} norms folded, {len(self.kept)} kept"]
+        lines = [f"{len(self.folded)} of {len(self.folded) + len(self.kept)} norms folded"]
         rows = [(path or "(net)", "into " + into, rule) for path, into, rule in self.folded]
         rows += [(path or "(net)", "kept", why) for path, why, _ in self.kept]
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)] if rows else []

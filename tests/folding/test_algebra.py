@@ -196,6 +196,22 @@ def test_inputs_are_left_alone(rng):
     assert (weight == before[0]).all() and (bias == before[1]).all()
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_pytorch_fuses_alike(rng, groups):
+    torch = pytest.importorskip("torch")
+    from torch.nn.utils import fusion
+
+    weight, bias = rng.normal(size=(6, 4 // groups, 3, 3)), rng.normal(size=6)
+    norm = (rng.normal(size=6), rng.normal(size=6), rng.normal(size=6), rng.uniform(0.5, 2, 6))
+    mine = algebra.into_output(weight, bias, algebra.norm_affine(*norm, 1e-5))
+    gamma, beta, mean, var = (torch.from_numpy(a) for a in norm)
+    theirs = fusion.fuse_conv_bn_weights(
+        torch.from_numpy(weight), torch.from_numpy(bias), mean, var, 1e-5, gamma, beta
+    )
+    for ours, other in zip(mine, theirs, strict=True):
+        assert np.abs(ours - other.detach().numpy()).max() < RESIDUAL
+
+
 def test_rounding_happens_once(rng):
     values = rng.normal(size=1000)
     assert (algebra.rounded(values, np.float32, "weight") == values.astype(np.float32)).all()

@@ -63,7 +63,7 @@ def test_the_report_is_a_table_and_a_dict(rng):
     net = trained(Sequential(Linear(3, 4), BatchNorm(4), GELU(), BatchNorm(4)), rng)
     _, report = folding.fold_net(net)
     assert str(report).splitlines() == [
-        "1 norms folded, 1 kept",
+        "1 of 2 norms folded",
         "  1  into 0  Linear → BatchNorm",
         "  3  kept    2 GELU() is before it, which is not linear; nothing linear is between it and the net's output",
     ]
@@ -72,7 +72,7 @@ def test_the_report_is_a_table_and_a_dict(rng):
         "folded": [{"path": "1", "into": "0", "rule": "Linear → BatchNorm"}],
         "kept": [{"path": "3", "why": report.kept[0].why, "rule": "kept"}],
     }  # fmt: skip
-    assert str(folding.fold_net(Linear(2, 2))[1]) == "0 norms folded, 0 kept"
+    assert str(folding.fold_net(Linear(2, 2))[1]) == "0 of 0 norms folded"
 
 
 def test_wrong_arguments_are_named():
