@@ -20,17 +20,31 @@ BNC_INLINE struct channel channel_at(const struct bnc_coefficients *k, int64_t j
         dx = batch ? ((g - (ch).mean_g) - (centred * (ch).inv_std) * (ch).mean_gx) * (ch).scale : g * (ch).scale;        \
     } while (0)
 
-BNC_INLINE void columns_body(const bnc_real *restrict x, const bnc_real *restrict dy, const bnc_real *restrict y,
-                             bnc_real *restrict dx, bnc_real *restrict dres, int64_t rows, int64_t c,
-                             const struct bnc_coefficients *k, const int gate, const int batch, const int split)
+/* `rows` (a literal) rows at once, so that a column's coefficients are loaded once for all of them. */
+BNC_INLINE void some_rows(const bnc_real *restrict x, const bnc_real *restrict dy, const bnc_real *restrict y,
+                          bnc_real *restrict dx, bnc_real *restrict dres, const int rows, int64_t c,
+                          const struct bnc_coefficients *k, const int gate, const int batch, const int split)
 {
-    for (int64_t r = 0; r < rows; r++)
 #pragma omp simd
-        for (int64_t j = 0; j < c; j++) {
-            const struct channel ch = channel_at(k, j, batch);
+    for (int64_t j = 0; j < c; j++) {
+        const struct channel ch = channel_at(k, j, batch);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
             const int64_t o = r * c + j;
             ELEMENT(x[o], dy[o], y[o], dx[o], dres[o], ch);
         }
+    }
+}
+
+BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *dy, const bnc_real *y, bnc_real *dx, bnc_real *dres,
+                             int64_t rows, int64_t c, const struct bnc_coefficients *k, const int gate,
+                             const int batch, const int split)
+{
+    int64_t r = 0;
+    for (int64_t o = 0; r + 4 <= rows; r += 4, o += 4 * c)
+        some_rows(x + o, dy + o, y + o, dx + o, split ? dres + o : 0, 4, c, k, gate, batch, split);
+    for (int64_t o = r * c; r < rows; r++, o += c)
+        some_rows(x + o, dy + o, y + o, dx + o, split ? dres + o : 0, 1, c, k, gate, batch, split);
 }
 
 BNC_INLINE void slabs_body(const bnc_real *restrict x, const bnc_real *restrict dy, const bnc_real *restrict y,
