@@ -88,20 +88,20 @@ def note(args: argparse.Namespace, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """DATA with --target and --seed, which decides the split into training and test samples."""
+SPLIT_SEED = "of the split into training and test samples (default: as trained, else 0)"
+
+
+def add_data(parser: argparse.ArgumentParser, *, seed: str = SPLIT_SEED) -> None:
+    """DATA with --target and --seed; ``seed`` says what that decides."""
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="digits, wine, breast_cancer, iris, diabetes, or a file: .npz, .csv[.gz], IDX (MNIST), CIFAR",
+        help="digits, wine, breast_cancer, iris, diabetes (scikit-learn's), or a file or folder: "
+        ".npz, .csv[.gz], IDX (MNIST), CIFAR's .bin",
     )
     parser.add_argument(
-        "--target", metavar="COLUMN", help="target column of a .csv file, by name or position"
+        "--target",
+        metavar="COLUMN",
+        help="target column of a .csv file, by name or position (from 0; -1 is the last)",
     )
-    parser.add_argument(
-        "--seed",
-        type=non_negative_int,
-        default=None,
-        metavar="N",
-        help="of the split into training and test samples (default: as trained, else 0)",
-    )
+    parser.add_argument("--seed", type=non_negative_int, default=None, metavar="N", help=seed)

@@ -38,7 +38,7 @@ SCHEDULES = ("one_cycle", "cosine", "warm_up_cosine", "step", "constant")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_data(parser)
+    add_data(parser, seed="of split, initial weights, shuffling, dropout (default: 0)")
     recipe = parser.add_argument_group("how to train (defaults suit the data set)")
     recipe.add_argument("--net", choices=NETS)
     recipe.add_argument("--norm", choices=NORMS, default="batch", help="default: %(default)s")
