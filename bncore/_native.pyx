@@ -9,6 +9,10 @@ include "_native_array.pxi"
 include "_native_conv.pxi"
 include "_native_linear.pxi"
 include "_native_norm.pxi"
+include "_native_activation.pxi"
+include "_native_loss.pxi"
+include "_native_optimizer.pxi"
+include "_native_pooling.pxi"
 include "_native_runtime.pxi"
 
 __all__ = [name for name in list(globals()) if not name.startswith("_") and name not in ("cnp", "cython", "Refused")]

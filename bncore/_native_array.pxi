@@ -5,7 +5,7 @@ cimport numpy as cnp
 from cpython.ref cimport PyObject
 from libc.math cimport isfinite
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from bncore.support.errors import Refused
 
@@ -145,7 +145,11 @@ cdef inline bint overlap(object a, object b) noexcept:
 
 cdef Array new_array(int ndim, cnp.npy_intp* dims, int dtype):
     """An uninitialized array whose memory comes from, and returns to, the pool."""
-    cdef size_t bytes = 8 if dtype == cnp.NPY_FLOAT64 or dtype == cnp.NPY_INT64 else 4
+    cdef size_t bytes = 4
+    if dtype == cnp.NPY_FLOAT64 or dtype == cnp.NPY_INT64:
+        bytes = 8
+    elif dtype == cnp.NPY_UINT8:
+        bytes = 1
     cdef int i
     for i in range(ndim):
         bytes *= <size_t>dims[i]

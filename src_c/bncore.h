@@ -47,6 +47,63 @@ typedef struct {
     int channels_last;
 } bnc_conv;
 
+enum { BNC_RELU, BNC_LEAKY_RELU, BNC_GELU, BNC_GELU_TANH, BNC_SILU, BNC_SIGMOID, BNC_TANH };
+
+/* Windows over images (n, c, h, w), or (n, h, w, c), with results of h_out x w_out. Forward: from x to y; backward:
+ * from dy to dx. Taps are numbered row by row; every window has at least one inside the image. */
+typedef struct {
+    int64_t n, c, h, w, h_out, w_out;
+    int64_t kernel[2], stride[2], padding[2];
+    int channels_last, count_include_pad;
+    const void *from;
+    void *to;
+    void *index; /* max: the winning taps, int32 if `wide`, else bytes; written forward, read backward */
+    int wide;
+} bnc_pooling;
+
+/* Images (n, c, s), or (n, s, c), to or from one value per channel. */
+typedef struct {
+    int64_t n, c, s;
+    int channels_last;
+    const void *from;
+    void *to;
+    int64_t *index; /* max: positions in s, (n, c) */
+} bnc_global_pooling;
+
+/* Softmax cross-entropy; shift and total are written forward, read backward. */
+typedef struct {
+    int64_t n, k;
+    const void *logits;    /* (n, k) */
+    const int64_t *target; /* (n,), each in 0..k-1 */
+    double smoothing;
+    void *shift, *total;   /* (n,) */
+    double loss;           /* result of the forward pass: the mean */
+    void *dlogits;         /* (n, k), backward */
+} bnc_cross_entropy;
+
+/* A loss of two arrays of one shape, and its gradient. */
+typedef struct {
+    int64_t size;
+    const void *pred, *target;
+    double loss; /* result of the forward pass: the mean */
+    void *dpred; /* backward */
+} bnc_pair_loss;
+
+/* One step of an optimizer over vectors of `size`, the first `decayed` with weight decay; what an optimizer does not use
+ * stays 0. */
+typedef struct {
+    int64_t size, decayed;
+    void *param;
+    const void *grad;
+    void *velocity;       /* SGD: NULL without momentum */
+    void *m, *v;          /* AdamW */
+    double lr, weight_decay;
+    double momentum;      /* SGD */
+    int nesterov;
+    double beta1, beta2, eps; /* AdamW */
+    int64_t step;         /* AdamW: from 1 */
+} bnc_optimizer;
+
 /* O(name, arguments): every op once; makes the table, its initializer and the prototypes. */
 #define BNC_OPS(O)                                                                                                     \
     O(batch_norm_train, (const bnc_norm *))                                                                            \
@@ -64,7 +121,28 @@ typedef struct {
     /* dbias (c,) = sum of dy over images and pixels */                                                                \
     O(conv_bias_gradient, (int64_t n, int64_t c, int64_t pixels, int channels_last, const void *dy, void *dbias))        \
     /* g = dy where y > 0, else 0 */                                                                                   \
-    O(relu_gradient, (int64_t count, const void *dy, const void *y, void *g))
+    O(relu_gradient, (int64_t count, const void *dy, const void *y, void *g))                                          \
+    O(activation, (const void *x, void *y, int64_t size, int kind, double slope))                                      \
+    O(activation_backward, (const void *dy, const void *kept, void *dx, int64_t size, int kind, double slope))         \
+    O(mask_scale, (const void *x, const uint8_t *keep, void *y, int64_t size, double scale))                           \
+    O(max_pool, (const bnc_pooling *))                                                                                 \
+    O(max_pool_backward, (const bnc_pooling *))                                                                        \
+    O(avg_pool, (const bnc_pooling *))                                                                                 \
+    O(avg_pool_backward, (const bnc_pooling *))                                                                        \
+    O(global_avg_pool, (const bnc_global_pooling *))                                                                   \
+    O(global_avg_pool_backward, (const bnc_global_pooling *))                                                          \
+    O(global_max_pool, (const bnc_global_pooling *))                                                                   \
+    O(global_max_pool_backward, (const bnc_global_pooling *))                                                          \
+    O(cross_entropy, (bnc_cross_entropy *))                                                                            \
+    O(cross_entropy_backward, (bnc_cross_entropy *))                                                                   \
+    O(mse, (bnc_pair_loss *))                                                                                          \
+    O(mse_backward, (bnc_pair_loss *))                                                                                 \
+    O(bce_with_logits, (bnc_pair_loss *))                                                                              \
+    O(bce_with_logits_backward, (bnc_pair_loss *))                                                                     \
+    O(sgd_step, (const bnc_optimizer *))                                                                               \
+    O(adamw_step, (const bnc_optimizer *))                                                                             \
+    O(squared_norm, (const void *x, int64_t size, double *result))                                                     \
+    O(scale, (void *x, int64_t size, double factor))
 
 typedef struct {
 #define BNC_OP_MEMBER(name, args) int(*name) args;

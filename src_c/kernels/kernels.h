@@ -23,6 +23,12 @@ struct bnc_coefficients {
     const bnc_real *mean_g, *mean_gx;  /* (c,) sums / m; both NULL when the statistics are constants */
 };
 
+/* The windows of a run in pooling: tap (a, b) of output i is x[origin + i step + a row + b column], and of its window,
+ * `width` wide, it has the number a width + b. Only the taps a0..a1, b0..b1 lie inside the input. */
+struct bnc_taps {
+    int64_t origin, step, row, column, a0, a1, b0, b1, width;
+};
+
 typedef struct {
 #define K(name, args) void(*name) args;
 #include "list.h"
