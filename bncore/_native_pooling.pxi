@@ -31,16 +31,6 @@ cdef inline void image_dims(const bnc_pooling* p, bint pooled, cnp.npy_intp* dim
     dims[first + 1] = p.w_out if pooled else p.w
 
 
-cdef inline bint has_shape(object a, int ndim, const cnp.npy_intp* dims) noexcept:
-    cdef int i
-    if cnp.PyArray_NDIM(<Array>a) != ndim:
-        return False
-    for i in range(ndim):
-        if cnp.PyArray_DIM(<Array>a, i) != dims[i]:
-            return False
-    return True
-
-
 cdef object shaped_or_out(int ndim, cnp.npy_intp* dims, int dtype, object source, object out):
     """A new array of this shape, or `out` if it is one that can be written and does not overlap `source`."""
     if out is None:

@@ -108,7 +108,7 @@ def test_the_gradient_is_not_written(dtype):
 
 def test_sgd_without_momentum_needs_no_velocity(dtype):
     param, grad = vectors(2, 50, dtype)
-    expected = param - dtype(0.5) * grad
+    expected = param - dtype.type(0.5) * grad
     F.sgd_step(param, grad, None, lr=0.5)
     np.testing.assert_allclose(param, expected, rtol=8 * np.finfo(dtype).eps)
 
@@ -152,7 +152,7 @@ def test_squared_norm_takes_any_shape(dtype):
 
 def test_scale_works_in_place(dtype):
     (x,) = vectors(1, 1001, dtype)
-    expected = x * dtype(0.25)
+    expected = x * dtype.type(0.25)
     assert F.scale_(x, 0.25) is None
     np.testing.assert_array_equal(x, expected)
 
