@@ -12,7 +12,7 @@ import numpy as np
 from .. import layers as L
 from . import algebra
 from .algebra import Affine, FoldRefused
-from .chain import CONVOLUTIONS, POOLS, Block, Chain, Change, Place, layout, same_axis
+from .chain import OUTPUTS, POOLS, Block, Chain, Change, Place, layout, same_axis
 
 __all__ = ["absorb_before", "judge_pool", "relu_home"]
 
@@ -43,7 +43,7 @@ def absorb_before(
             return _into_block(item, affine, axis, ndim)
         if item.has_relu:
             raise FoldRefused(f"the ReLU of {item.name} is before it")
-        if item.kind in (L.Linear, L.BatchNorm, *CONVOLUTIONS):
+        if item.kind in OUTPUTS:
             return [_into_layer(item, affine, axis, ndim)]
         if item.kind is L.Flatten:
             axis = None
@@ -81,15 +81,12 @@ def relu_home(chain: Chain, index: int, changes: list[Change]) -> Place | None:
 
 def _into_layer(place: Place, affine: Affine, axis: int | None, ndim: int | None) -> Change:
     layer = place.layer
-    if place.kind is L.Linear:
-        channels, own_axis = layer.out_features, -1
-    elif place.kind is L.BatchNorm:
-        channels, own_axis = layer.num_features, layout(layer.axis, place.ndim)
-    else:
-        channels, own_axis = layer.out_channels, layer.axis
+    own_axis = -1 if place.kind is L.Linear else layout(layer.axis, place.ndim)
     _judge_axis(place, axis, own_axis, ndim)
-    if channels != affine.channels:
-        raise FoldRefused(f"it has {affine.channels} channels where {place.name} has {channels}")
+    if place.outputs != affine.channels:
+        raise FoldRefused(
+            f"it has {affine.channels} channels where {place.name} has {place.outputs}"
+        )
     weight, bias = place.parameters()
     if place.kind is L.ConvTranspose2d:
         new = algebra.into_transposed_output(weight, bias, affine, groups=layer.groups)

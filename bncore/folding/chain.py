@@ -22,6 +22,10 @@ __all__ = ["Block", "Chain", "Change", "Net", "Place", "layout", "same_axis"]
 # Exact types: a subclass may compute something else
 CONVOLUTIONS = (L.Conv1d, L.Conv2d, L.ConvTranspose2d)
 ACTIVATIONS = (L.ReLU, L.LeakyReLU, L.GELU, L.SiLU, L.Sigmoid, L.Tanh)
+# Linear maps with a weight, and what they call the number of their output's channels
+OUTPUTS = {L.Linear: "out_features", L.BatchNorm: "num_features"} | dict.fromkeys(
+    CONVOLUTIONS, "out_channels"
+)
 POOLS = (L.AvgPool, L.MaxPool, L.GlobalAvgPool, L.GlobalMaxPool)
 KEEP_RANK = (
     *CONVOLUTIONS,
@@ -74,6 +78,11 @@ class Place:
     @property
     def has_relu(self) -> bool:
         return getattr(self.layer, "activation", None) == "relu"
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the output, for a kind in `OUTPUTS`."""
+        return int(getattr(self.layer, OUTPUTS[self.kind]))
 
     def parameters(self) -> tuple[Array64, Array64 | None]:
         """Weight and bias in float64, with what was absorbed so far; a norm without weight has
@@ -152,11 +161,8 @@ class Chain:
                 if isinstance(item.layer, L.Residual):
                     return sizes[0] or sizes[1]
                 return None if None in sizes else sum(size or 0 for size in sizes)
-            for name in ("num_features", "out_channels", "out_features"):
-                if item.kind in (L.BatchNorm, L.Linear, *CONVOLUTIONS) and hasattr(
-                    item.layer, name
-                ):
-                    return int(getattr(item.layer, name))
+            if item.kind in OUTPUTS:
+                return item.outputs
             if item.kind not in (L.Dropout, *POOLS, *ACTIVATIONS):
                 return None
         return None

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bncore.layers import GELU, AvgPool, BatchNorm, Concat, Conv2d, Residual, Sequential
+from bncore import folding
+from bncore.layers import GELU, AvgPool, BatchNorm, Concat, Conv2d, Flatten, Residual, Sequential
 from tests.folding.checks import check, kinds, trained
 
 
@@ -90,3 +91,14 @@ def test_a_norm_behind_a_concatenation_with_its_input_stays(rng):
     net = trained(Sequential(Concat(Conv2d(3, 4, 1), Sequential()), BatchNorm(7), GELU()), rng)
     _, report = check(net, rng.normal(size=(2, 3, 5, 4)).astype(np.float32), norms_left=1)
     assert "the branches of 0 Concat do not tell their numbers of channels" in report.kept[0].why
+
+
+def test_a_norm_behind_blocks_inside_blocks(rng):
+    """The numbers of channels are found through nested blocks, pools and activations."""
+    inner = Concat(Conv2d(3, 2, 1), Sequential(Conv2d(3, 1, 1), AvgPool(1)))
+    added = Residual(Conv2d(3, 4, 1), Sequential(Conv2d(3, 4, 1), BatchNorm(4)), None)
+    net = Sequential(Concat(inner, added), BatchNorm(7, activation="relu"))
+    _, report = check(trained(net, rng), rng.normal(size=(2, 3, 5, 4)).astype(np.float32))
+    assert report.folded[-1].into == "0.0.0, 0.0.1.0, 0.1.main, 0.1.shortcut.0"
+    net = Sequential(Concat(inner, Sequential(Conv2d(3, 4, 1), Flatten())), BatchNorm(7), GELU())
+    assert "do not tell" in folding.fold_net(trained(net, rng))[1].kept[0].why

@@ -5,7 +5,7 @@ import pytest
 
 import bncore as bn
 from bncore import folding
-from bncore.layers import GELU, BatchNorm, Conv2d, LeakyReLU, Linear, Pad, ReLU, Sequential
+from bncore.layers import GELU, BatchNorm, Conv2d, Flatten, LeakyReLU, Linear, Pad, ReLU, Sequential
 from tests.folding.checks import check, trained
 
 
@@ -147,3 +147,22 @@ def test_a_training_net_folds_as_it_evaluates(rng):
     net = trained(Sequential(Linear(3, 4), BatchNorm(4)), rng).train()
     check(net, rng.normal(size=(9, 3)).astype(np.float32))
     assert net.training and net[1].training
+
+
+def test_neighbours_of_other_sizes_are_refused_not_broadcast(rng):
+    """Such nets cannot run; folding them is an entry in the report, not an exception."""
+    for follower in (Linear(4, 2), Conv2d(4, 2, 1)):
+        for norm in (BatchNorm(3), BatchNorm(1)):
+            _, report = folding.fold_net(trained(Sequential(norm, follower), rng))
+            assert f"it has {norm.num_features} channels where 1 " in report.kept[0].why
+    _, report = folding.fold_net(trained(Sequential(BatchNorm(3), Flatten(), Conv2d(3, 2, 1)), rng))
+    assert "a Flatten is between it and 2 Conv2d(3, 2, 1)" in report.kept[0].why
+
+
+def test_a_border_is_not_shifted_a_second_time(rng):
+    """Two norms that cannot become one, as their common scale is below float32's range."""
+    net = trained(Sequential(BatchNorm(3), BatchNorm(3), Conv2d(3, 4, 3, padding=1)), rng)
+    net[0].weight[...] = net[1].weight[...] = 1e-30
+    x = rng.normal(size=(2, 3, 5, 5)).astype(np.float32)
+    _, report = check(net, x, norms_left=1)
+    assert "2 Conv2d(3, 4, 3) has a border of its own already" in report.kept[0].why
