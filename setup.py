@@ -28,14 +28,34 @@ C = Path("src_c")
 DEBUG = os.environ.get("BNCORE_DEBUG") == "1"
 REQUIRED = os.environ.get("BNCORE_REQUIRE_EXT") == "1"
 DTYPES = {"f32": 0, "f64": 1}
-COMMON = ["-std=gnu11", "-fvisibility=hidden", "-fno-math-errno", "-fopenmp-simd", "-ffp-contract=fast", "-Wall", "-Wextra", "-Wno-unknown-pragmas"]
-OPTIMIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
+COMMON = [
+    "-std=gnu11",
+    "-fvisibility=hidden",
+    "-fno-math-errno",
+    "-fopenmp-simd",
+    "-ffp-contract=fast",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unknown-pragmas",
+]
+OPTIMIZE = (
+    ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
+)
 # One entry per variant of the kernels. x86-64-v3 and -v4 are the psABI's names for these feature sets.
 ISA_FLAGS = {
     "generic": [],
     "avx2": ["-mavx2", "-mfma", "-mbmi", "-mbmi2"],
     "avx512": [
-        *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma", "-mbmi", "-mbmi2"),
+        *(
+            "-mavx512f",
+            "-mavx512dq",
+            "-mavx512bw",
+            "-mavx512vl",
+            "-mavx2",
+            "-mfma",
+            "-mbmi",
+            "-mbmi2",
+        ),
         "-mprefer-vector-width=512",
     ],
 }
@@ -66,10 +86,19 @@ class BuildExt(build_ext):
     def build_extension(self, ext: Extension) -> None:
         openmp = [] if os.environ.get("BNCORE_NO_OPENMP") == "1" else self.find_openmp()
         self.info: dict[str, object] = {
-            "extension": True, "isas": isas(), "openmp": bool(openmp), "debug": DEBUG,
+            "extension": True,
+            "isas": isas(),
+            "openmp": bool(openmp),
+            "debug": DEBUG,
         }
         ext.extra_objects = self.compile_variants(openmp)
-        ext.extra_compile_args = [*COMMON, *OPTIMIZE, "-Wno-unused-function", "-Wno-unused-parameter", "-Wno-sign-compare"]
+        ext.extra_compile_args = [
+            *COMMON,
+            *OPTIMIZE,
+            "-Wno-unused-function",
+            "-Wno-unused-parameter",
+            "-Wno-sign-compare",
+        ]
         ext.extra_link_args = [*openmp, *(OPTIMIZE if DEBUG else [])]
         super().build_extension(ext)
 
@@ -81,7 +110,13 @@ class BuildExt(build_ext):
             program = Path(tmp, "probe.c")
             program.write_text(source)
             for flags in candidates:
-                command = [*self.compiler.compiler, str(program), *flags, "-o", str(Path(tmp, "probe"))]
+                command = [
+                    *self.compiler.compiler,
+                    str(program),
+                    *flags,
+                    "-o",
+                    str(Path(tmp, "probe")),
+                ]
                 if subprocess.run(command, capture_output=True, check=False).returncode == 0:
                     return flags
         print("bncore: no OpenMP found, building a serial extension", file=sys.stderr)
@@ -95,11 +130,19 @@ class BuildExt(build_ext):
             for isa in isas():
                 for dtype, f64 in DTYPES.items():
                     defines = [f"-DBNC_ISA={isa}", f"-DBNC_F64={f64}"]
-                    jobs.append((source, out / "kernels" / isa / dtype, [*ISA_FLAGS[isa], *defines]))
+                    jobs.append(
+                        (source, out / "kernels" / isa / dtype, [*ISA_FLAGS[isa], *defines])
+                    )
         have = [f"-DBNC_HAVE_{isa.upper()}=1" for isa in isas()]
         for source in sorted((C / "ops").glob("*.c")):
-            jobs.extend((source, out / "ops" / dtype, [f"-DBNC_F64={f64}", *have]) for dtype, f64 in DTYPES.items())
-        jobs.extend((source, out / "runtime", [*openmp, *have]) for source in sorted((C / "runtime").glob("*.c")))
+            jobs.extend(
+                (source, out / "ops" / dtype, [f"-DBNC_F64={f64}", *have])
+                for dtype, f64 in DTYPES.items()
+            )
+        jobs.extend(
+            (source, out / "runtime", [*openmp, *have])
+            for source in sorted((C / "runtime").glob("*.c"))
+        )
         newest = max(p.stat().st_mtime for p in [*C.rglob("*.h"), Path("setup.py")])
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda job: self.compile_one(*job, newest), jobs))
@@ -107,10 +150,24 @@ class BuildExt(build_ext):
     def compile_one(self, source: Path, folder: Path, flags: list[str], newest: float) -> str:
         """One object; setuptools' own compile step tracks neither headers nor flags, so it is not used."""
         target = folder / source.with_suffix(".o").name
-        if not self.force and target.exists() and target.stat().st_mtime > max(source.stat().st_mtime, newest):
+        if (
+            not self.force
+            and target.exists()
+            and target.stat().st_mtime > max(source.stat().st_mtime, newest)
+        ):
             return str(target)
         folder.mkdir(parents=True, exist_ok=True)
-        command = [*self.compiler.compiler_so, *COMMON, *OPTIMIZE, *flags, f"-I{C}", "-c", str(source), "-o", str(target)]
+        command = [
+            *self.compiler.compiler_so,
+            *COMMON,
+            *OPTIMIZE,
+            *flags,
+            f"-I{C}",
+            "-c",
+            str(source),
+            "-o",
+            str(target),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.stderr:
             print(done.stderr, file=sys.stderr)
@@ -120,7 +177,9 @@ class BuildExt(build_ext):
 
     def write_info(self, info: dict[str, object]) -> None:
         """Beside the package that is being built: the source folder for an editable install."""
-        root = ROOT if self.inplace or getattr(self, "editable_mode", False) else Path(self.build_lib)
+        root = (
+            ROOT if self.inplace or getattr(self, "editable_mode", False) else Path(self.build_lib)
+        )
         target = root / "bncore" / "_build_info.json"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(info, indent=1) + "\n")

@@ -1,8 +1,9 @@
-# cython: language_level=3, wraparound=False, initializedcheck=False, cdivision=True, freethreading_compatible=True
-"""The compiled core: NumPy arrays to checked pointers and back. No mathematics here, no conversion of users' arrays.
+# cython: language_level=3, wraparound=False, initializedcheck=False, cdivision=True
+# cython: freethreading_compatible=True
+"""The compiled core: NumPy arrays to checked pointers and back. No mathematics, no conversions.
 
-An argument that is not taken as it is raises `Refused`; ``functional`` then converts it or explains. Each family of
-operations has its own include file.
+An argument that is not taken as it is raises `Refused`; ``functional`` then converts it or
+explains. Each family of operations has its own include file.
 """
 
 include "_native_array.pxi"
@@ -15,4 +16,8 @@ include "_native_optimizer.pxi"
 include "_native_pooling.pxi"
 include "_native_runtime.pxi"
 
-__all__ = [name for name in list(globals()) if not name.startswith("_") and name not in ("cnp", "cython", "Refused")]
+__all__ = [
+    name
+    for name in list(globals())
+    if not name.startswith("_") and name not in ("cnp", "cython", "Refused")
+]

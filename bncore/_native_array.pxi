@@ -23,8 +23,11 @@ cdef extern from *:
     #include "bncore.h"
     #include <string.h>
 
-    /* The pool as an allocator of NumPy's (NEP 49): an array that owns a block frees it through this. */
-    static void *bnc_handler_malloc(void *context, size_t bytes) { return bnc_pool_get(bytes ? bytes : 1); }
+    /* The pool as an allocator of NumPy's (NEP 49): an array that owns a block frees it so. */
+    static void *bnc_handler_malloc(void *context, size_t bytes)
+    {
+        return bnc_pool_get(bytes ? bytes : 1);
+    }
     static void *bnc_handler_calloc(void *context, size_t count, size_t size)
     {
         if (size && count > SIZE_MAX / size) return NULL;
@@ -62,8 +65,8 @@ cdef extern from *:
     /* A new array around a block (the descriptor's reference is stolen). */
     static PyObject *bnc_wrap(int ndim, npy_intp *dims, int type, void *block)
     {
-        return PyArray_NewFromDescr(&PyArray_Type, PyArray_DescrFromType(type), ndim, dims, NULL, block,
-                                    NPY_ARRAY_CARRAY, NULL);
+        return PyArray_NewFromDescr(&PyArray_Type, PyArray_DescrFromType(type), ndim, dims, NULL,
+                                    block, NPY_ARRAY_CARRAY, NULL);
     }
     #define bnc_is_array(o) PyArray_CheckExact(o)
     #define bnc_type(o) PyArray_TYPE((PyArrayObject *)(o))
@@ -83,7 +86,7 @@ bnc_make_handler()
 ctypedef cnp.ndarray Array
 
 cdef inline int real_type(object o) noexcept:
-    """NPY_FLOAT or NPY_DOUBLE of an array that is taken as it is (contiguous, aligned, native order), else -1."""
+    """NPY_FLOAT or NPY_DOUBLE of an array taken as it is (contiguous, aligned, native), else -1."""
     if not bnc_is_array(<PyObject*>o) or not bnc_is_carray_ro(<PyObject*>o):
         return -1
     cdef int t = bnc_type(<PyObject*>o)
@@ -112,7 +115,9 @@ cdef inline void* vector(object o, int dtype, int64_t c) except? NULL:
     """Pointer to a (c,) array of `dtype` for reading; NULL for None."""
     if o is None:
         return NULL
-    if real_type(o) != dtype or cnp.PyArray_NDIM(<Array>o) != 1 or cnp.PyArray_DIM(<Array>o, 0) != c:
+    if real_type(o) != dtype or cnp.PyArray_NDIM(<Array>o) != 1:
+        raise Refused
+    if cnp.PyArray_DIM(<Array>o, 0) != c:
         raise Refused
     return data_of(o)
 

@@ -117,7 +117,7 @@ cdef inline const bnc_ops* ops_for(int dtype) noexcept nogil:
 @cython.freelist(32)
 @cython.no_gc
 cdef class NormSaved:
-    """What backward needs: references to the arguments, and mean and inv_std (float64) in a block of the pool."""
+    """What backward needs: references to the arguments; mean and inv_std in a block of the pool."""
     cdef readonly object x, weight, bias, y
     cdef readonly bint relu, training, has_residual
     cdef readonly int axis
@@ -177,7 +177,9 @@ cdef NormSaved begin(object x, object channel_axis):
     return saved
 
 
-cdef Array fill_forward(bnc_norm* a, NormSaved saved, object weight, object bias, object residual, bint relu, object out):
+cdef Array fill_forward(
+    bnc_norm* a, NormSaved saved, object weight, object bias, object residual, bint relu, object out
+):
     """Checks the arrays every forward takes, completes `a` and `saved`, and returns y."""
     cdef object x = saved.x, y
     cdef int dtype = saved.dtype
@@ -207,8 +209,8 @@ cdef Array fill_forward(bnc_norm* a, NormSaved saved, object weight, object bias
 
 
 def batch_norm_train(
-    x, weight, bias, residual, running_mean, running_var, double momentum, double eps, bint unbiased, bint relu,
-    axis, out
+    x, weight, bias, residual, running_mean, running_var, double momentum, double eps,
+    bint unbiased, bint relu, axis, out
 ):
     """Normalizes by the statistics of x itself and moves the running statistics towards them."""
     cdef NormSaved saved = begin(x, axis)
@@ -230,7 +232,9 @@ def batch_norm_train(
     return y, saved
 
 
-def batch_norm_eval(x, weight, bias, residual, running_mean, running_var, double eps, bint relu, axis, out):
+def batch_norm_eval(
+    x, weight, bias, residual, running_mean, running_var, double eps, bint relu, axis, out
+):
     """Normalizes by the running statistics, which are constants for the gradient."""
     cdef NormSaved saved = begin(x, axis)
     cdef bnc_norm a
@@ -315,7 +319,7 @@ cdef Array gradient_target(object out, object dy, NormSaved saved):
 
 
 cdef object parameter_target(object parameter, object given, NormSaved saved):
-    """The array for a parameter's gradient: None without the parameter, `given` if it can be written, else a new one."""
+    """For a parameter's gradient: None without the parameter, `given` if writable, or a new array."""
     if parameter is None:
         return None
     if given is None:
@@ -327,7 +331,7 @@ cdef object parameter_target(object parameter, object given, NormSaved saved):
 
 
 def batch_norm_backward(dy, NormSaved saved not None, dweight, dbias, out):
-    """(dx, dweight, dbias), and dresidual where there was a residual; None for an absent parameter."""
+    """(dx, dweight, dbias[, dresidual if there was a residual]); None for an absent parameter."""
     cdef bnc_norm_gradient a
     cdef int error
     cdef double* sums
@@ -356,7 +360,7 @@ def batch_norm_backward(dy, NormSaved saved not None, dweight, dbias, out):
 
 
 def gradient_sums(dy, NormSaved saved not None):
-    """m, sum of dy and sum of dy x_hat per channel: the gradients of bias and weight, in float64."""
+    """m, sum of dy and sum of dy x_hat per channel: gradients of bias and weight, in float64."""
     cdef bnc_norm_gradient a
     cdef int error
     fill_backward(&a, dy, saved)

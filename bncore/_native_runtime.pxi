@@ -32,7 +32,7 @@ def available_isas():
 
 
 def select_isa(str name):
-    """Uses the kernels of that instruction set from now on; not while operations run in other threads."""
+    """Uses the kernels of that instruction set from now on; not while operations run elsewhere."""
     for i in range(bnc_isa_count()):
         if bnc_isa_name(i).decode() == name:
             if bnc_isa_select(i) == 0:
@@ -46,7 +46,7 @@ def has_openmp():
 
 
 def thread_limit():
-    """How many threads an operation may use now: what OpenMP, processor affinity and the quota allow."""
+    """Threads an operation may use now: what OpenMP, processor affinity and the quota allow."""
     return bnc_thread_limit()
 
 
@@ -56,12 +56,12 @@ def set_cpu_quota(int cpus):
 
 
 def force_threads(int threads):
-    """For tests: uses that many threads for any work, more than there are processors too; 0 ends it."""
+    """For tests: that many threads for any work, more than processors too; 0 ends it."""
     bnc_force_threads(threads)
 
 
 def pool_statistics():
-    """Bytes idle, in use and allowed to idle; requests served from the pool (hits) and by the system (misses)."""
+    """Bytes idle, in use, allowed to idle; requests served by the pool (hits) or not (misses)."""
     return bnc_pool_read()
 
 

@@ -22,7 +22,7 @@ typedef struct {
     void *running_var;
     double momentum, eps;
     int unbiased, relu;
-    double *mean, *inv_std;   /* (c,) statistics used: written by batch_norm_*, read by normalize */
+    double *mean, *inv_std; /* (c,) statistics used: written by batch_norm_*, read by normalize */
 } bnc_norm;
 
 /* Backward of the above. */
@@ -35,8 +35,9 @@ typedef struct {
     int relu, batch;              /* batch: the statistics depend on x (training) */
     void *dx, *dresidual;         /* (n, c, s); dresidual may be NULL */
     void *dgamma, *dbeta;         /* (c,) or NULL */
-    double *sum_g, *sum_gx;       /* (c,) sums: written by gradient_sums and backward, read by input_gradient */
-    double count;                 /* values per channel behind the sums, for input_gradient */
+    double *sum_g,
+        *sum_gx;  /* (c,) sums: written by gradient_sums and backward, read by input_gradient */
+    double count; /* values per channel behind the sums, for input_gradient */
 } bnc_norm_gradient;
 
 /* A 2-D cross-correlation of x (n, ci, h, w) with weight (co, ci / groups, kh, kw) to y (n, co, oh, ow); channels_last says
@@ -57,7 +58,8 @@ typedef struct {
     int channels_last, count_include_pad;
     const void *from;
     void *to;
-    void *index; /* max: the winning taps, int32 if `wide`, else bytes; written forward, read backward */
+    void *
+        index; /* max: the winning taps, int32 if `wide`, else bytes; written forward, read backward */
     int wide;
 } bnc_pooling;
 
@@ -76,9 +78,9 @@ typedef struct {
     const void *logits;    /* (n, k) */
     const int64_t *target; /* (n,), each in 0..k-1 */
     double smoothing;
-    void *shift, *total;   /* (n,) */
-    double loss;           /* result of the forward pass: the mean */
-    void *dlogits;         /* (n, k), backward */
+    void *shift, *total; /* (n,) */
+    double loss;         /* result of the forward pass: the mean */
+    void *dlogits;       /* (n, k), backward */
 } bnc_cross_entropy;
 
 /* A loss of two arrays of one shape, and its gradient. */
@@ -95,53 +97,57 @@ typedef struct {
     int64_t size, decayed;
     void *param;
     const void *grad;
-    void *velocity;       /* SGD: NULL without momentum */
-    void *m, *v;          /* AdamW */
+    void *velocity; /* SGD: NULL without momentum */
+    void *m, *v;    /* AdamW */
     double lr, weight_decay;
-    double momentum;      /* SGD */
+    double momentum; /* SGD */
     int nesterov;
     double beta1, beta2, eps; /* AdamW */
-    int64_t step;         /* AdamW: from 1 */
+    int64_t step;             /* AdamW: from 1 */
 } bnc_optimizer;
 
 /* O(name, arguments): every op once; makes the table, its initializer and the prototypes. */
-#define BNC_OPS(O)                                                                                                     \
-    O(batch_norm_train, (const bnc_norm *))                                                                            \
-    O(batch_norm_eval, (const bnc_norm *))                                                                             \
-    O(normalize, (const bnc_norm *))                                                                                   \
-    O(statistics, (int64_t n, int64_t c, int64_t s, const void *x, double *mean, double *m2))                          \
-    O(batch_norm_backward, (const bnc_norm_gradient *))                                                                \
-    O(gradient_sums, (const bnc_norm_gradient *))                                                                      \
-    O(input_gradient, (const bnc_norm_gradient *))                                                                     \
-    /* y = act(conv(x) + bias) */                                                                                      \
-    O(conv, (const bnc_conv *, const void *x, const void *weight, const void *bias, int relu, void *y))                \
-    /* dx from dy, which is the transposed convolution of dy: x's shape, act(... + bias (ci,)) */                      \
-    O(conv_transpose, (const bnc_conv *, const void *dy, const void *weight, const void *bias, int relu, void *dx))    \
-    O(conv_weight_gradient, (const bnc_conv *, const void *x, const void *dy, void *dweight))                          \
-    /* dbias (c,) = sum of dy over images and pixels */                                                                \
-    O(conv_bias_gradient, (int64_t n, int64_t c, int64_t pixels, int channels_last, const void *dy, void *dbias))        \
-    /* g = dy where y > 0, else 0 */                                                                                   \
-    O(relu_gradient, (int64_t count, const void *dy, const void *y, void *g))                                          \
-    O(activation, (const void *x, void *y, int64_t size, int kind, double slope))                                      \
-    O(activation_backward, (const void *dy, const void *kept, void *dx, int64_t size, int kind, double slope))         \
-    O(mask_scale, (const void *x, const uint8_t *keep, void *y, int64_t size, double scale))                           \
-    O(max_pool, (const bnc_pooling *))                                                                                 \
-    O(max_pool_backward, (const bnc_pooling *))                                                                        \
-    O(avg_pool, (const bnc_pooling *))                                                                                 \
-    O(avg_pool_backward, (const bnc_pooling *))                                                                        \
-    O(global_avg_pool, (const bnc_global_pooling *))                                                                   \
-    O(global_avg_pool_backward, (const bnc_global_pooling *))                                                          \
-    O(global_max_pool, (const bnc_global_pooling *))                                                                   \
-    O(global_max_pool_backward, (const bnc_global_pooling *))                                                          \
-    O(cross_entropy, (bnc_cross_entropy *))                                                                            \
-    O(cross_entropy_backward, (bnc_cross_entropy *))                                                                   \
-    O(mse, (bnc_pair_loss *))                                                                                          \
-    O(mse_backward, (bnc_pair_loss *))                                                                                 \
-    O(bce_with_logits, (bnc_pair_loss *))                                                                              \
-    O(bce_with_logits_backward, (bnc_pair_loss *))                                                                     \
-    O(sgd_step, (const bnc_optimizer *))                                                                               \
-    O(adamw_step, (const bnc_optimizer *))                                                                             \
-    O(squared_norm, (const void *x, int64_t size, double *result))                                                     \
+#define BNC_OPS(O)                                                                                \
+    O(batch_norm_train, (const bnc_norm *))                                                       \
+    O(batch_norm_eval, (const bnc_norm *))                                                        \
+    O(normalize, (const bnc_norm *))                                                              \
+    O(statistics, (int64_t n, int64_t c, int64_t s, const void *x, double *mean, double *m2))     \
+    O(batch_norm_backward, (const bnc_norm_gradient *))                                           \
+    O(gradient_sums, (const bnc_norm_gradient *))                                                 \
+    O(input_gradient, (const bnc_norm_gradient *))                                                \
+    /* y = act(conv(x) + bias) */                                                                 \
+    O(conv,                                                                                       \
+      (const bnc_conv *, const void *x, const void *weight, const void *bias, int relu, void *y)) \
+    /* dx from dy, which is the transposed convolution of dy: x's shape, act(... + bias (ci,)) */ \
+    O(conv_transpose, (const bnc_conv *, const void *dy, const void *weight, const void *bias,    \
+                       int relu, void *dx))                                                       \
+    O(conv_weight_gradient, (const bnc_conv *, const void *x, const void *dy, void *dweight))     \
+    /* dbias (c,) = sum of dy over images and pixels */                                           \
+    O(conv_bias_gradient,                                                                         \
+      (int64_t n, int64_t c, int64_t pixels, int channels_last, const void *dy, void *dbias))     \
+    /* g = dy where y > 0, else 0 */                                                              \
+    O(relu_gradient, (int64_t count, const void *dy, const void *y, void *g))                     \
+    O(activation, (const void *x, void *y, int64_t size, int kind, double slope))                 \
+    O(activation_backward,                                                                        \
+      (const void *dy, const void *kept, void *dx, int64_t size, int kind, double slope))         \
+    O(mask_scale, (const void *x, const uint8_t *keep, void *y, int64_t size, double scale))      \
+    O(max_pool, (const bnc_pooling *))                                                            \
+    O(max_pool_backward, (const bnc_pooling *))                                                   \
+    O(avg_pool, (const bnc_pooling *))                                                            \
+    O(avg_pool_backward, (const bnc_pooling *))                                                   \
+    O(global_avg_pool, (const bnc_global_pooling *))                                              \
+    O(global_avg_pool_backward, (const bnc_global_pooling *))                                     \
+    O(global_max_pool, (const bnc_global_pooling *))                                              \
+    O(global_max_pool_backward, (const bnc_global_pooling *))                                     \
+    O(cross_entropy, (bnc_cross_entropy *))                                                       \
+    O(cross_entropy_backward, (bnc_cross_entropy *))                                              \
+    O(mse, (bnc_pair_loss *))                                                                     \
+    O(mse_backward, (bnc_pair_loss *))                                                            \
+    O(bce_with_logits, (bnc_pair_loss *))                                                         \
+    O(bce_with_logits_backward, (bnc_pair_loss *))                                                \
+    O(sgd_step, (const bnc_optimizer *))                                                          \
+    O(adamw_step, (const bnc_optimizer *))                                                        \
+    O(squared_norm, (const void *x, int64_t size, double *result))                                \
     O(scale, (void *x, int64_t size, double factor))
 
 typedef struct {
@@ -159,17 +165,18 @@ typedef void (*bnc_chunk_fn)(int64_t chunk, void *arg);
 void bnc_run(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads);
 /* Threads worth using for `work` units when one thread should get at least `grain` of them. */
 int bnc_threads(int64_t work, int64_t grain);
-int bnc_thread_limit(void);            /* what OpenMP, affinity and the quota below allow now */
-void bnc_set_cpu_quota(int cpus);      /* control-group limit, 0 for none */
-void bnc_force_threads(int threads);    /* for tests: that many for all work, more than processors too; 0 ends it */
+int bnc_thread_limit(void);       /* what OpenMP, affinity and the quota below allow now */
+void bnc_set_cpu_quota(int cpus); /* control-group limit, 0 for none */
+void bnc_force_threads(
+    int threads); /* for tests: that many for all work, more than processors too; 0 ends it */
 int bnc_has_openmp(void);
 
 /* Pool of 64-byte aligned blocks that outputs and scratch memory live in: contents are arbitrary. NULL when the system has no more. */
 void *bnc_pool_get(size_t bytes);
 void bnc_pool_put(void *block);
 size_t bnc_pool_usable(const void *block); /* bytes it really has */
-size_t bnc_pool_trim(void);            /* returns idle memory to the system; how many bytes */
-void bnc_pool_set_bound(size_t bytes); /* idle bytes kept at most */
+size_t bnc_pool_trim(void);                /* returns idle memory to the system; how many bytes */
+void bnc_pool_set_bound(size_t bytes);     /* idle bytes kept at most */
 typedef struct {
     size_t idle_bytes, live_bytes, bound_bytes;
     uint64_t hits, misses, evicted;

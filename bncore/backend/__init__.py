@@ -17,7 +17,16 @@ from typing import Any
 from ..support.errors import Refused
 from . import numpy
 
-__all__ = ["Refused", "active", "available", "build_info", "info", "native_module", "numpy", "use_backend"]
+__all__ = [
+    "Refused",
+    "active",
+    "available",
+    "build_info",
+    "info",
+    "native_module",
+    "numpy",
+    "use_backend",
+]
 
 
 def build_info() -> dict[str, Any]:

@@ -83,7 +83,9 @@ class GradientSums:
 
     def merge(self, other: GradientSums) -> GradientSums:
         """Sums over both pieces."""
-        return GradientSums(self.count + other.count, self.dy + other.dy, self.dy_x_hat + other.dy_x_hat)
+        return GradientSums(
+            self.count + other.count, self.dy + other.dy, self.dy_x_hat + other.dy_x_hat
+        )
 
 
 def statistics(x: Array, *, axis: int = 1) -> Statistics:

@@ -95,19 +95,47 @@ def batch_norm(
         try:
             if training:
                 return impl.batch_norm_train(
-                    x, weight, bias, residual, running_mean, running_var, momentum, eps, unbiased, relu, axis, out
+                    x,
+                    weight,
+                    bias,
+                    residual,
+                    running_mean,
+                    running_var,
+                    momentum,
+                    eps,
+                    unbiased,
+                    relu,
+                    axis,
+                    out,
                 )
-            return impl.batch_norm_eval(x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out)
+            return impl.batch_norm_eval(
+                x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out
+            )
         except (backend.Refused, TypeError):
             pass  # explained, or converted, below
-    x, weight, bias, residual, axis, relu = _judge(x, weight, bias, residual, eps, axis, activation, out)
+    x, weight, bias, residual, axis, relu = _judge(
+        x, weight, bias, residual, eps, axis, activation, out
+    )
     _judge_running(running_mean, running_var, x, axis, training, momentum)
     if training:
         _judge_count(x, axis)
         return impl.batch_norm_train(
-            x, weight, bias, residual, running_mean, running_var, momentum, eps, unbiased, relu, axis, out
+            x,
+            weight,
+            bias,
+            residual,
+            running_mean,
+            running_var,
+            momentum,
+            eps,
+            unbiased,
+            relu,
+            axis,
+            out,
         )
-    return impl.batch_norm_eval(x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out)
+    return impl.batch_norm_eval(
+        x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out
+    )
 
 
 def batch_norm_backward(
@@ -150,7 +178,10 @@ def batch_norm_backward(
             pass  # explained, or converted, below
     dy = _judge_dy(dy, saved, out)
     c = (saved.mean.shape[0],)
-    for name, target, parameter in (("dweight", dweight, saved.weight), ("dbias", dbias, saved.bias)):
+    for name, target, parameter in (
+        ("dweight", dweight, saved.weight),
+        ("dbias", dbias, saved.bias),
+    ):
         if parameter is not None:
             output(target, c, saved.x.dtype, name, (dy, parameter))
     return impl.batch_norm_backward(dy, saved, dweight, dbias, out)
@@ -187,13 +218,19 @@ def normalize(
     --------
     batch_norm : the other parameters, returns and errors.
     """
-    x, weight, bias, residual, axis, relu = _judge(x, weight, bias, residual, eps, axis, activation, out)
+    x, weight, bias, residual, axis, relu = _judge(
+        x, weight, bias, residual, eps, axis, activation, out
+    )
     if not isinstance(stats, Statistics):
-        raise TypeError(f"stats must be Statistics (from functional.statistics), got {type(stats).__name__}")
+        raise TypeError(
+            f"stats must be Statistics (from functional.statistics), got {type(stats).__name__}"
+        )
     if stats.mean.shape != (x.shape[axis],):
         raise ValueError(f"stats must have {x.shape[axis]} channels, got {stats.mean.shape[0]}")
     inv_std = backend.numpy.inverse_std(stats.var, eps)
-    return backend.active.normalize(x, stats.mean, inv_std, weight, bias, residual, relu, axis, training, out)
+    return backend.active.normalize(
+        x, stats.mean, inv_std, weight, bias, residual, relu, axis, training, out
+    )
 
 
 def gradient_sums(dy: Array, saved: Any) -> GradientSums:
@@ -217,7 +254,9 @@ def input_gradient(
     """
     dy = _judge_dy(dy, saved, out)
     if not isinstance(sums, GradientSums):
-        raise TypeError(f"sums must be GradientSums (from functional.gradient_sums), got {type(sums).__name__}")
+        raise TypeError(
+            f"sums must be GradientSums (from functional.gradient_sums), got {type(sums).__name__}"
+        )
     if sums.dy.shape != saved.mean.shape:
         raise ValueError(f"sums must have {saved.mean.shape[0]} channels, got {sums.dy.shape[0]}")
     impl = _implementation_of(saved)
@@ -249,7 +288,9 @@ def _judge(
     return x, weight, bias, residual, axis, activation is not None
 
 
-def _judge_running(running_mean: Any, running_var: Any, x: Array, axis: int, training: bool, momentum: Any) -> None:
+def _judge_running(
+    running_mean: Any, running_var: Any, x: Array, axis: int, training: bool, momentum: Any
+) -> None:
     c = (x.shape[axis],)
     if training:
         _judge_number("momentum", momentum, 0.0, 1.0)

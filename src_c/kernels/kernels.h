@@ -17,10 +17,11 @@
 /* Per-channel numbers of a norm's element-wise passes. The mean is hi + lo: what float32 cannot hold is kept apart.
  * Members a pass does not need may be NULL. */
 struct bnc_coefficients {
-    const bnc_real *hi, *lo;           /* (c,) mean */
-    const bnc_real *scale, *shift;     /* (c,) gamma inv_std, beta */
-    const bnc_real *inv_std;           /* (c,) */
-    const bnc_real *mean_g, *mean_gx;  /* (c,) sums / m; both NULL when the statistics are constants */
+    const bnc_real *hi, *lo;       /* (c,) mean */
+    const bnc_real *scale, *shift; /* (c,) gamma inv_std, beta */
+    const bnc_real *inv_std;       /* (c,) */
+    const bnc_real *mean_g,
+        *mean_gx; /* (c,) sums / m; both NULL when the statistics are constants */
 };
 
 /* The windows of a run in pooling: tap (a, b) of output i is x[origin + i step + a row + b column], and of its window,

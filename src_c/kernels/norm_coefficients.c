@@ -17,14 +17,16 @@ void BNC_KERNEL(finish_statistics)(int64_t c, double m, double momentum, double 
     if (running_var)
 #pragma omp simd
         for (int64_t j = 0; j < c; j++)
-            running_var[j] = (bnc_real)(keep * (double)running_var[j] + momentum * (m2_to_inv_std[j] * over));
+            running_var[j] =
+                (bnc_real)(keep * (double)running_var[j] + momentum * (m2_to_inv_std[j] * over));
 #pragma omp simd
     for (int64_t j = 0; j < c; j++) m2_to_inv_std[j] = reciprocal_root(m2_to_inv_std[j] / m + eps);
 }
 
 /* Running statistics -> mean and 1/sqrt(var + eps) in double. */
-void BNC_KERNEL(inverse_std)(int64_t c, double eps, const bnc_real *restrict mean, const bnc_real *restrict var,
-                             double *restrict mean64, double *restrict inv_std)
+void BNC_KERNEL(inverse_std)(int64_t c, double eps, const bnc_real *restrict mean,
+                             const bnc_real *restrict var, double *restrict mean64,
+                             double *restrict inv_std)
 {
 #pragma omp simd
     for (int64_t j = 0; j < c; j++) {
@@ -34,10 +36,11 @@ void BNC_KERNEL(inverse_std)(int64_t c, double eps, const bnc_real *restrict mea
 }
 
 /* hi + lo = mean to twice the precision of bnc_real; scale = gamma inv_std; shift = beta. gamma, beta may be NULL. */
-void BNC_KERNEL(forward_coefficients)(int64_t c, const double *restrict mean, const double *restrict inv_std,
+void BNC_KERNEL(forward_coefficients)(int64_t c, const double *restrict mean,
+                                      const double *restrict inv_std,
                                       const bnc_real *restrict gamma, const bnc_real *restrict beta,
-                                      bnc_real *restrict hi, bnc_real *restrict lo, bnc_real *restrict scale,
-                                      bnc_real *restrict shift)
+                                      bnc_real *restrict hi, bnc_real *restrict lo,
+                                      bnc_real *restrict scale, bnc_real *restrict shift)
 {
 #pragma omp simd
     for (int64_t j = 0; j < c; j++) {
@@ -45,7 +48,8 @@ void BNC_KERNEL(forward_coefficients)(int64_t c, const double *restrict mean, co
         lo[j] = (bnc_real)(mean[j] - (double)hi[j]);
     }
 #pragma omp simd
-    for (int64_t j = 0; j < c; j++) scale[j] = (bnc_real)((gamma ? (double)gamma[j] : 1.0) * inv_std[j]);
+    for (int64_t j = 0; j < c; j++)
+        scale[j] = (bnc_real)((gamma ? (double)gamma[j] : 1.0) * inv_std[j]);
 #pragma omp simd
     for (int64_t j = 0; j < c; j++) shift[j] = beta ? beta[j] : 0;
 }

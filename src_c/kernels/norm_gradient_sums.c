@@ -2,7 +2,8 @@
  * x_hat = ((x - hi) - lo) inv_std is of the order of 1, so the products stay in range whatever the scale of x. */
 #include "norm_gradient.h"
 
-BNC_INLINE vreal gated(const int gate, vreal dy, vreal centred, const bnc_real *y, vreal scale, vreal shift)
+BNC_INLINE vreal gated(const int gate, vreal dy, vreal centred, const bnc_real *y, vreal scale,
+                       vreal shift)
 {
     if (gate == BNC_FROM_Y) return vandnot((vint)(vload(y) <= vzero()), dy);
     if (gate == BNC_FROM_X) return vandnot((vint)(centred * scale + shift <= vzero()), dy);
@@ -10,9 +11,9 @@ BNC_INLINE vreal gated(const int gate, vreal dy, vreal centred, const bnc_real *
 }
 
 /* nv vectors of columns, a block of few enough rows for float lanes */
-BNC_INLINE void columns_panel(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows, int64_t ld,
-                              int64_t j, const struct bnc_coefficients *k, const int gate, const int nv, bnc_real *sum,
-                              bnc_real *sum_x)
+BNC_INLINE void columns_panel(const bnc_real *x, const bnc_real *dy, const bnc_real *y,
+                              int64_t rows, int64_t ld, int64_t j, const struct bnc_coefficients *k,
+                              const int gate, const int nv, bnc_real *sum, bnc_real *sum_x)
 {
     vreal s[2], t[2];
 #pragma GCC unroll 2
@@ -31,8 +32,9 @@ BNC_INLINE void columns_panel(const bnc_real *x, const bnc_real *dy, const bnc_r
     for (int v = 0; v < nv; v++) vstore(sum + v * VL, s[v]), vstore(sum_x + v * VL, t[v]);
 }
 
-BNC_INLINE void one_column(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows, int64_t ld,
-                           int64_t j, const struct bnc_coefficients *k, const int gate, double *sum_g, double *sum_gx)
+BNC_INLINE void one_column(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows,
+                           int64_t ld, int64_t j, const struct bnc_coefficients *k, const int gate,
+                           double *sum_g, double *sum_gx)
 {
     double s = 0, t = 0;
     for (int64_t r = 0; r < rows; r++) {
@@ -51,8 +53,9 @@ BNC_INLINE void add_lanes(const bnc_real *from, double *to, int count)
     for (int i = 0; i < count; i++) to[i] += (double)from[i];
 }
 
-BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows, int64_t c,
-                             const struct bnc_coefficients *k, const int gate, double *sum_g, double *sum_gx)
+BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows,
+                             int64_t c, const struct bnc_coefficients *k, const int gate,
+                             double *sum_g, double *sum_gx)
 {
     bnc_real s[2 * VL], t[2 * VL];
     int64_t j = 0;
@@ -64,7 +67,8 @@ BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *dy, const bnc_re
         columns_panel(x, dy, y, rows, c, j, k, gate, 1, s, t);
         add_lanes(s, sum_g + j, VL), add_lanes(t, sum_gx + j, VL);
     }
-    if (j < c && c >= VL) { /* the last vector overlaps columns already added: only its end counts */
+    if (j < c &&
+        c >= VL) { /* the last vector overlaps columns already added: only its end counts */
         const int done = (int)(VL - (c - j));
         columns_panel(x, dy, y, rows, c, c - VL, k, gate, 1, s, t);
         add_lanes(s + done, sum_g + j, VL - done), add_lanes(t + done, sum_gx + j, VL - done);
@@ -73,8 +77,9 @@ BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *dy, const bnc_re
 }
 
 /* x, dy, y (or NULL): (rows, c); adds to sum_g (c,), sum_gx (c,). rows at most a few hundred. */
-void BNC_KERNEL(columns_gradient_sums)(const bnc_real *restrict x, const bnc_real *restrict dy, const bnc_real *y,
-                                       int64_t rows, int64_t c, const struct bnc_coefficients *k, int relu,
+void BNC_KERNEL(columns_gradient_sums)(const bnc_real *restrict x, const bnc_real *restrict dy,
+                                       const bnc_real *y, int64_t rows, int64_t c,
+                                       const struct bnc_coefficients *k, int relu,
                                        double *restrict sum_g, double *restrict sum_gx)
 {
     switch (BNC_GATE(relu, y)) {
@@ -88,8 +93,8 @@ struct channel {
     bnc_real hi, lo, inv_std, scale, shift;
 };
 
-BNC_INLINE void piece(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t len, struct channel ch,
-                      const int gate, vreal s[2], vreal t[2], double tail[2])
+BNC_INLINE void piece(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t len,
+                      struct channel ch, const int gate, vreal s[2], vreal t[2], double tail[2])
 {
     int64_t i = 0;
     const vreal hi = vset(ch.hi), lo = vset(ch.lo), inv = vset(ch.inv_std), scale = vset(ch.scale),
@@ -110,8 +115,9 @@ BNC_INLINE void piece(const bnc_real *x, const bnc_real *dy, const bnc_real *y, 
     }
 }
 
-BNC_INLINE void slabs_body(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t count, int64_t stride,
-                           int64_t len, struct channel ch, const int gate, double *sum_g, double *sum_gx)
+BNC_INLINE void slabs_body(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t count,
+                           int64_t stride, int64_t len, struct channel ch, const int gate,
+                           double *sum_g, double *sum_gx)
 {
     vreal s[2] = {{0}}, t[2] = {{0}};
     double tail[2] = {0, 0};
@@ -122,12 +128,13 @@ BNC_INLINE void slabs_body(const bnc_real *x, const bnc_real *dy, const bnc_real
 }
 
 /* One channel: `count` pieces of `len` values, `stride` apart; adds to *sum_g, *sum_gx. count * len at most some 4096. */
-void BNC_KERNEL(slabs_gradient_sums)(const bnc_real *restrict x, const bnc_real *restrict dy, const bnc_real *y,
-                                     int64_t count, int64_t stride, int64_t len, const struct bnc_coefficients *k,
-                                     int64_t channel, int relu, double *restrict sum_g, double *restrict sum_gx)
+void BNC_KERNEL(slabs_gradient_sums)(const bnc_real *restrict x, const bnc_real *restrict dy,
+                                     const bnc_real *y, int64_t count, int64_t stride, int64_t len,
+                                     const struct bnc_coefficients *k, int64_t channel, int relu,
+                                     double *restrict sum_g, double *restrict sum_gx)
 {
-    const struct channel ch = {k->hi[channel], k->lo[channel], k->inv_std[channel], k->scale[channel],
-                               k->shift[channel]};
+    const struct channel ch = {k->hi[channel], k->lo[channel], k->inv_std[channel],
+                               k->scale[channel], k->shift[channel]};
     switch (BNC_GATE(relu, y)) {
     case BNC_OPEN: slabs_body(x, dy, x, count, stride, len, ch, BNC_OPEN, sum_g, sum_gx); break;
     case BNC_FROM_X: slabs_body(x, dy, x, count, stride, len, ch, BNC_FROM_X, sum_g, sum_gx); break;

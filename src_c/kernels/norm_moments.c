@@ -42,7 +42,8 @@ BNC_INLINE int column_is_constant(const bnc_real *x, int64_t ld, int64_t rows)
 }
 
 /* `nv` vectors of columns; accumulators live in registers because nv is a literal. */
-BNC_INLINE void columns_panel(const bnc_real *x, int64_t ld, int64_t rows, const int nv, double *mean, double *m2)
+BNC_INLINE void columns_panel(const bnc_real *x, int64_t ld, int64_t rows, const int nv,
+                              double *mean, double *m2)
 {
     vreal first[4], s[4], q[4], k[4];
 #pragma GCC unroll 4
@@ -63,7 +64,8 @@ BNC_INLINE void columns_panel(const bnc_real *x, int64_t ld, int64_t rows, const
             q[v] += d * d;
         }
     bnc_real ks[4 * VL], ss[4 * VL], qs[4 * VL];
-    for (int v = 0; v < nv; v++) vstore(ks + v * VL, k[v]), vstore(ss + v * VL, s[v]), vstore(qs + v * VL, q[v]);
+    for (int v = 0; v < nv; v++)
+        vstore(ks + v * VL, k[v]), vstore(ss + v * VL, s[v]), vstore(qs + v * VL, q[v]);
     const double n = (double)rows, over = 1 / n;
     int doubtful = 0;
     for (int j = 0; j < nv * VL; j++) {
@@ -85,7 +87,8 @@ void BNC_KERNEL(columns_moments)(const bnc_real *restrict x, int64_t ld, int64_t
     int64_t j = 0;
     for (; j + 4 * VL <= c; j += 4 * VL) columns_panel(x + j, ld, rows, 4, mean + j, m2 + j);
     for (; j + VL <= c; j += VL) columns_panel(x + j, ld, rows, 1, mean + j, m2 + j);
-    if (j < c && c >= VL) /* the last columns once more together with some done: the same numbers come out */
+    if (j < c &&
+        c >= VL) /* the last columns once more together with some done: the same numbers come out */
         columns_panel(x + c - VL, ld, rows, 1, mean + c - VL, m2 + c - VL);
     else
         for (; j < c; j++) column_in_double(x + j, ld, rows, mean + j, m2 + j);
@@ -103,7 +106,8 @@ BNC_INLINE void piece_sum(const bnc_real *x, int64_t len, bnc_real k, vreal s[4]
     for (; i < len; i++) *tail += (double)(x[i] - k);
 }
 
-BNC_INLINE void piece_squares(const bnc_real *x, int64_t len, bnc_real k, vreal s[4], vreal q[4], double tail[2])
+BNC_INLINE void piece_squares(const bnc_real *x, int64_t len, bnc_real k, vreal s[4], vreal q[4],
+                              double tail[2])
 {
     const vreal kv = vset(k);
     int64_t i = 0;
@@ -126,7 +130,8 @@ BNC_INLINE void piece_squares(const bnc_real *x, int64_t len, bnc_real k, vreal 
     }
 }
 
-static void slabs_in_double(const bnc_real *x, int64_t count, int64_t stride, int64_t len, double *mean, double *m2)
+static void slabs_in_double(const bnc_real *x, int64_t count, int64_t stride, int64_t len,
+                            double *mean, double *m2)
 {
     double first = (double)x[0], s = 0, t = 0, q = 0, n = (double)count * (double)len;
     for (int64_t i = 0; i < count; i++)
@@ -144,8 +149,8 @@ static void slabs_in_double(const bnc_real *x, int64_t count, int64_t stride, in
 }
 
 /* One channel: `count` pieces of `len` contiguous values, `stride` apart -> mean, m2. count * len at most some 4096. */
-void BNC_KERNEL(slabs_moments)(const bnc_real *restrict x, int64_t count, int64_t stride, int64_t len,
-                               double *restrict mean, double *restrict m2)
+void BNC_KERNEL(slabs_moments)(const bnc_real *restrict x, int64_t count, int64_t stride,
+                               int64_t len, double *restrict mean, double *restrict m2)
 {
     const double n = (double)count * (double)len;
     vreal s[4] = {{0}}, q[4] = {{0}};
@@ -162,8 +167,8 @@ void BNC_KERNEL(slabs_moments)(const bnc_real *restrict x, int64_t count, int64_
 }
 
 /* Chan, Golub & LeVeque 1979, per channel: (n1, mean1, m2_1) becomes the statistics of both sets. n1 may be 0. */
-void BNC_KERNEL(merge_moments)(int64_t c, double n1, double *restrict mean1, double *restrict m2_1, double n2,
-                               const double *restrict mean2, const double *restrict m2_2)
+void BNC_KERNEL(merge_moments)(int64_t c, double n1, double *restrict mean1, double *restrict m2_1,
+                               double n2, const double *restrict mean2, const double *restrict m2_2)
 {
     const double share = n2 / (n1 + n2), weight = n1 * share;
 #pragma omp simd

@@ -32,7 +32,8 @@ typedef int32_t bnc_int;
 enum { VL = BNC_VBYTES / sizeof(bnc_real) };
 typedef bnc_real vreal __attribute__((vector_size(BNC_VBYTES)));
 typedef bnc_int vint __attribute__((vector_size(BNC_VBYTES)));
-typedef bnc_real vreal_unaligned __attribute__((vector_size(BNC_VBYTES), aligned(sizeof(bnc_real)), may_alias));
+typedef bnc_real vreal_unaligned
+    __attribute__((vector_size(BNC_VBYTES), aligned(sizeof(bnc_real)), may_alias));
 
 #define BNC_INLINE static inline __attribute__((always_inline))
 

@@ -10,7 +10,8 @@ typedef struct {
     void *memory;
 } job;
 
-static const bnc_real *at(const void *p, int64_t offset) { return p ? (const bnc_real *)p + offset : 0; }
+static const bnc_real *at(const void *p, int64_t offset)
+{ return p ? (const bnc_real *)p + offset : 0; }
 
 /* Coefficients both halves need; mean_g and mean_gx from the sums when `sums` is set and the statistics are a batch's. */
 static int prepare(job *j, const bnc_norm_gradient *a, int sums)
@@ -23,7 +24,8 @@ static int prepare(job *j, const bnc_norm_gradient *a, int sums)
     bnc_arena arena = {j->memory};
     bnc_real *v[7];
     for (int i = 0; i < 7; i++) v[i] = bnc_take(&arena, one);
-    KERNELS->forward_coefficients(a->c, a->mean, a->inv_std, a->gamma, a->beta, v[0], v[1], v[2], v[3]);
+    KERNELS->forward_coefficients(a->c, a->mean, a->inv_std, a->gamma, a->beta, v[0], v[1], v[2],
+                                  v[3]);
     for (int64_t c = 0; c < a->c; c++) v[4][c] = (bnc_real)a->inv_std[c];
     const int batch = sums && a->batch;
     if (batch) {
@@ -32,15 +34,17 @@ static int prepare(job *j, const bnc_norm_gradient *a, int sums)
         for (int64_t c = 0; c < a->c; c++) v[6][c] = (bnc_real)(a->sum_gx[c] * over);
     }
     for (int i = 0; i < (batch ? 7 : 5); i++) bnc_spread(&j->l, v[i]);
-    j->k = (struct bnc_coefficients){v[0], v[1], v[2], v[3], v[4], batch ? v[5] : 0, batch ? v[6] : 0};
+    j->k =
+        (struct bnc_coefficients){v[0], v[1], v[2], v[3], v[4], batch ? v[5] : 0, batch ? v[6] : 0};
     return BNC_OK;
 }
 
 static void columns_sums(const job *j, int64_t from, int64_t rows, int64_t width, int64_t part)
 {
     const int64_t o = from * j->l.width;
-    KERNELS->columns_gradient_sums(at(j->a->x, o), at(j->a->dy, o), at(j->a->y, o), rows, width, &j->k, j->a->relu,
-                                   j->sum_g + part * j->l.width, j->sum_gx + part * j->l.width);
+    KERNELS->columns_gradient_sums(at(j->a->x, o), at(j->a->dy, o), at(j->a->y, o), rows, width,
+                                   &j->k, j->a->relu, j->sum_g + part * j->l.width,
+                                   j->sum_gx + part * j->l.width);
 }
 
 static void columns_chunk(int64_t k, void *arg)
@@ -63,9 +67,10 @@ static void slabs_chunk(int64_t k, void *arg)
         for (int64_t n = b.n0; n < b.n1; n += group)
             for (int64_t s = b.s0; s < b.s1; s += BNC_RUN) {
                 const int64_t o = (n * l->c + c) * l->s + s, sum = b.part * l->c + c;
-                KERNELS->slabs_gradient_sums(at(j->a->x, o), at(j->a->dy, o), at(j->a->y, o), bnc_min(group, b.n1 - n),
-                                             stride, bnc_min(BNC_RUN, b.s1 - s), &j->k, c, j->a->relu, j->sum_g + sum,
-                                             j->sum_gx + sum);
+                KERNELS->slabs_gradient_sums(at(j->a->x, o), at(j->a->dy, o), at(j->a->y, o),
+                                             bnc_min(group, b.n1 - n), stride,
+                                             bnc_min(BNC_RUN, b.s1 - s), &j->k, c, j->a->relu,
+                                             j->sum_g + sum, j->sum_gx + sum);
             }
 }
 
@@ -102,7 +107,8 @@ static void columns_gradient(const bnc_pass *p, int64_t o, int64_t rows, int64_t
     const job *j = p->arg;
     const bnc_norm_gradient *a = j->a;
     KERNELS->columns_input_gradient(at(a->x, o), at(a->dy, o), at(a->y, o), (bnc_real *)a->dx + o,
-                                    a->dresidual ? (bnc_real *)a->dresidual + o : 0, rows, width, &j->k, a->relu);
+                                    a->dresidual ? (bnc_real *)a->dresidual + o : 0, rows, width,
+                                    &j->k, a->relu);
 }
 
 static void slabs_gradient(const bnc_pass *p, int64_t o, int64_t count, int64_t s, int64_t channel)
@@ -111,7 +117,8 @@ static void slabs_gradient(const bnc_pass *p, int64_t o, int64_t count, int64_t 
     const bnc_norm_gradient *a = j->a;
     const struct bnc_coefficients k = bnc_from_channel(&j->k, channel);
     KERNELS->slabs_input_gradient(at(a->x, o), at(a->dy, o), at(a->y, o), (bnc_real *)a->dx + o,
-                                  a->dresidual ? (bnc_real *)a->dresidual + o : 0, count, s, &k, a->relu);
+                                  a->dresidual ? (bnc_real *)a->dresidual + o : 0, count, s, &k,
+                                  a->relu);
 }
 
 int BNC_OP(gradient_sums)(const bnc_norm_gradient *a)
@@ -143,7 +150,9 @@ int BNC_OP(batch_norm_backward)(const bnc_norm_gradient *a)
 {
     const int error = BNC_OP(gradient_sums)(a);
     if (error) return error;
-    for (int64_t c = 0; a->dgamma && c < a->c; c++) ((bnc_real *)a->dgamma)[c] = (bnc_real)a->sum_gx[c];
-    for (int64_t c = 0; a->dbeta && c < a->c; c++) ((bnc_real *)a->dbeta)[c] = (bnc_real)a->sum_g[c];
+    for (int64_t c = 0; a->dgamma && c < a->c; c++)
+        ((bnc_real *)a->dgamma)[c] = (bnc_real)a->sum_gx[c];
+    for (int64_t c = 0; a->dbeta && c < a->c; c++)
+        ((bnc_real *)a->dbeta)[c] = (bnc_real)a->sum_g[c];
     return BNC_OP(input_gradient)(a);
 }

@@ -8,15 +8,18 @@
 typedef struct bnc_pass {
     const bnc_layout *l;
     void (*columns)(const struct bnc_pass *, int64_t offset, int64_t rows, int64_t width);
-    void (*slabs)(const struct bnc_pass *, int64_t offset, int64_t count, int64_t s, int64_t channel);
+    void (*slabs)(const struct bnc_pass *, int64_t offset, int64_t count, int64_t s,
+                  int64_t channel);
     void *arg;
-    int64_t rows_per, slabs_per, cuts, cut; /* rows or slabs of a chunk; a long slab is cut in `cuts` of `cut` elements */
+    int64_t rows_per, slabs_per, cuts,
+        cut; /* rows or slabs of a chunk; a long slab is cut in `cuts` of `cut` elements */
 } bnc_pass;
 
 static inline void bnc_pass_columns(int64_t k, void *arg)
 {
     const bnc_pass *p = arg;
-    const int64_t begin = k * p->rows_per, end = bnc_min(begin + p->rows_per, p->l->rows), w = p->l->width;
+    const int64_t begin = k * p->rows_per, end = bnc_min(begin + p->rows_per, p->l->rows),
+                  w = p->l->width;
     if (begin < end) p->columns(p, begin * w, end - begin, w);
     if (end == p->l->rows && p->l->tail) p->columns(p, end * w, 1, p->l->tail);
 }
@@ -50,15 +53,16 @@ static inline void bnc_pass_run(bnc_pass *p)
     p->cut = bnc_ceil_div(l->s, p->cuts);
     p->slabs_per = bnc_max(1, BNC_CHUNK / l->s);
     const int64_t total = l->n * l->c;
-    bnc_run(bnc_pass_slabs, p, p->cuts > 1 ? total * p->cuts : bnc_ceil_div(total, p->slabs_per), threads);
+    bnc_run(bnc_pass_slabs, p, p->cuts > 1 ? total * p->cuts : bnc_ceil_div(total, p->slabs_per),
+            threads);
 }
 
 /* Coefficients from channel `c` on. */
 static inline struct bnc_coefficients bnc_from_channel(const struct bnc_coefficients *k, int64_t c)
 {
 #define FROM(member) .member = k->member ? k->member + c : 0
-    return (struct bnc_coefficients){FROM(hi), FROM(lo), FROM(scale), FROM(shift), FROM(inv_std), FROM(mean_g),
-                                     FROM(mean_gx)};
+    return (struct bnc_coefficients){FROM(hi),      FROM(lo),     FROM(scale),  FROM(shift),
+                                     FROM(inv_std), FROM(mean_g), FROM(mean_gx)};
 #undef FROM
 }
 

@@ -11,22 +11,24 @@
 #include "op.h"
 
 enum {
-    BNC_BLOCK_ROWS = 64,      /* rows that one kernel call sums in float lanes; the block stays in the first-level cache */
-    BNC_RUN = 4096,           /* the same for slabs, in elements */
-    BNC_FULL_WIDTH = 64,      /* columns that fill the widest panel */
-    BNC_SHORT_SLAB = 64,      /* slabs up to this length are walked as columns, if ... */
-    BNC_MANY_ROWS = 16,       /* ... there are this many rows of them */
-    BNC_CHUNK = 32768,        /* elements of a chunk, about: half of a second-level cache for x and y together */
-    BNC_MAX_PARTIALS = 64,    /* partial results per channel at most */
+    BNC_BLOCK_ROWS =
+        64, /* rows that one kernel call sums in float lanes; the block stays in the first-level cache */
+    BNC_RUN = 4096,      /* the same for slabs, in elements */
+    BNC_FULL_WIDTH = 64, /* columns that fill the widest panel */
+    BNC_SHORT_SLAB = 64, /* slabs up to this length are walked as columns, if ... */
+    BNC_MANY_ROWS = 16,  /* ... there are this many rows of them */
+    BNC_CHUNK =
+        32768, /* elements of a chunk, about: half of a second-level cache for x and y together */
+    BNC_MAX_PARTIALS = 64, /* partial results per channel at most */
 };
 
 typedef struct {
     int64_t n, c, s;
     int columns;
-    int64_t joined, rows, width, tail;                      /* columns */
-    int64_t chunk_rows;                                     /* columns: rows of a chunk, a multiple of BLOCK_ROWS */
+    int64_t joined, rows, width, tail; /* columns */
+    int64_t chunk_rows;                /* columns: rows of a chunk, a multiple of BLOCK_ROWS */
     int64_t n_per, n_blocks, s_per, s_blocks, c_per, c_blocks; /* slabs: the grid of a reduction */
-    int64_t partials;                                       /* partial results per column or channel */
+    int64_t partials; /* partial results per column or channel */
 } bnc_layout;
 
 static inline bnc_layout bnc_columns_layout(int64_t n, int64_t c, int64_t s)
@@ -49,7 +51,8 @@ static inline bnc_layout bnc_slabs_layout(int64_t n, int64_t c, int64_t s)
     l.s_blocks = bnc_min(bnc_ceil_div(s, 16 * BNC_RUN), BNC_MAX_PARTIALS);
     l.s_per = bnc_ceil_div(bnc_ceil_div(s, l.s_blocks), BNC_RUN) * BNC_RUN;
     l.s_blocks = bnc_ceil_div(s, l.s_per);
-    const int64_t group = bnc_max(1, BNC_RUN / s); /* slabs of one channel that one kernel call takes */
+    const int64_t group =
+        bnc_max(1, BNC_RUN / s); /* slabs of one channel that one kernel call takes */
     const int64_t most = bnc_max(1, BNC_MAX_PARTIALS / 4 / l.s_blocks);
     l.n_per = bnc_ceil_div(bnc_max(group, bnc_ceil_div(n, most)), group) * group;
     l.n_blocks = bnc_ceil_div(n, l.n_per);
@@ -67,7 +70,8 @@ static inline bnc_layout bnc_layout_of(int64_t n, int64_t c, int64_t s)
 }
 
 /* Length of every coefficient array: coefficients of columns are repeated for joined rows and for the slabs' elements. */
-static inline int64_t bnc_coefficient_count(const bnc_layout *l) { return l->columns ? l->width : l->c; }
+static inline int64_t bnc_coefficient_count(const bnc_layout *l)
+{ return l->columns ? l->width : l->c; }
 
 /* Repeats (c,) numbers to (width,), in place at the front of `a`. Backwards, so that nothing is overwritten early. */
 static inline void bnc_spread(const bnc_layout *l, bnc_real *a)

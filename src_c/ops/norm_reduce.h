@@ -18,15 +18,16 @@ typedef struct {
 
 static inline bnc_box bnc_chunk_box(const bnc_layout *l, int64_t k)
 {
-    const int64_t c = k % l->c_blocks, part = k / l->c_blocks, s = part % l->s_blocks, n = part / l->s_blocks;
-    return (bnc_box){n * l->n_per, bnc_min((n + 1) * l->n_per, l->n), s * l->s_per, bnc_min((s + 1) * l->s_per, l->s),
-                     c * l->c_per, bnc_min((c + 1) * l->c_per, l->c), part};
+    const int64_t c = k % l->c_blocks, part = k / l->c_blocks, s = part % l->s_blocks,
+                  n = part / l->s_blocks;
+    return (bnc_box){n * l->n_per, bnc_min((n + 1) * l->n_per, l->n),
+                     s * l->s_per, bnc_min((s + 1) * l->s_per, l->s),
+                     c * l->c_per, bnc_min((c + 1) * l->c_per, l->c),
+                     part};
 }
 
 static inline int64_t bnc_reduction_chunks(const bnc_layout *l)
-{
-    return l->columns ? l->partials : l->partials * l->c_blocks;
-}
+{ return l->columns ? l->partials : l->partials * l->c_blocks; }
 
 /* Slabs of one box and channel are taken `group` at a time, long ones in runs of BNC_RUN elements. */
 static inline int64_t bnc_group(const bnc_box *b) { return bnc_max(1, BNC_RUN / (b->s1 - b->s0)); }

@@ -42,9 +42,13 @@ static void slabs_chunk(int64_t k, void *arg)
             for (int64_t s = b.s0; s < b.s1; s += BNC_RUN) {
                 const int64_t count = bnc_min(group, b.n1 - n), len = bnc_min(BNC_RUN, b.s1 - s);
                 double block_mean, block_m2;
-                KERNELS->slabs_moments(t->x + (n * l->c + c) * l->s + s, count, stride, len, &block_mean, &block_m2);
-                if (seen == 0) *mean = block_mean, *m2 = block_m2;
-                else KERNELS->merge_moments(1, seen, mean, m2, (double)(count * len), &block_mean, &block_m2);
+                KERNELS->slabs_moments(t->x + (n * l->c + c) * l->s + s, count, stride, len,
+                                       &block_mean, &block_m2);
+                if (seen == 0)
+                    *mean = block_mean, *m2 = block_m2;
+                else
+                    KERNELS->merge_moments(1, seen, mean, m2, (double)(count * len), &block_mean,
+                                           &block_m2);
                 seen += (double)(count * len);
             }
     }
@@ -58,7 +62,8 @@ static void merge_columns(task *t)
     for (int64_t k = 1; k < l->partials; k++) {
         int64_t begin, end;
         bnc_chunk_rows(l, k, &begin, &end);
-        KERNELS->merge_moments(w, (double)begin, t->mean, t->m2, (double)(end - begin), t->mean + k * w, t->m2 + k * w);
+        KERNELS->merge_moments(w, (double)begin, t->mean, t->m2, (double)(end - begin),
+                               t->mean + k * w, t->m2 + k * w);
     }
     if (l->tail) {
         KERNELS->columns_moments(t->x + l->rows * w, w, 1, l->tail, t->block, t->block + w);
@@ -81,7 +86,8 @@ static void fold_columns(task *t, double *mean, double *m2)
         mean[c] = t->mean[c * l->s];
         m2[c] = t->m2[c * l->s];
         for (int64_t i = 1; i < l->s; i++)
-            KERNELS->merge_moments(1, n * (double)i, mean + c, m2 + c, n, t->mean + c * l->s + i, t->m2 + c * l->s + i);
+            KERNELS->merge_moments(1, n * (double)i, mean + c, m2 + c, n, t->mean + c * l->s + i,
+                                   t->m2 + c * l->s + i);
     }
 }
 
@@ -96,7 +102,8 @@ static void merge_slabs(task *t, double *mean, double *m2)
             memcpy(mean, t->mean, (size_t)l->c * sizeof *mean);
             memcpy(m2, t->m2, (size_t)l->c * sizeof *m2);
         } else {
-            KERNELS->merge_moments(l->c, n, mean, m2, more, t->mean + part * l->c, t->m2 + part * l->c);
+            KERNELS->merge_moments(l->c, n, mean, m2, more, t->mean + part * l->c,
+                                   t->m2 + part * l->c);
         }
         n += more;
     }
@@ -141,7 +148,8 @@ int BNC_OP(statistics_of)(const bnc_layout *l, const bnc_real *x, double *mean, 
 {
     task t = {.l = *l, .x = x};
     const int threads = bnc_threads(l->n * l->c * l->s, BNC_GRAIN);
-    return l->columns ? columns_statistics(&t, mean, m2, threads) : slabs_statistics(&t, mean, m2, threads);
+    return l->columns ? columns_statistics(&t, mean, m2, threads)
+                      : slabs_statistics(&t, mean, m2, threads);
 }
 
 /* x (n, c, s) -> mean (c,), m2 (c,); zeros when there are no values. */

@@ -46,7 +46,8 @@ static int class_of(size_t bytes, size_t *rounded)
 /* `bytes` at a 2 MiB border, huge pages asked for. */
 static char *map_huge(size_t bytes)
 {
-    char *raw = mmap(0, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *raw =
+        mmap(0, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (raw == MAP_FAILED) return 0;
     char *start = (char *)(((uintptr_t)raw + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
     if (start > raw) munmap(raw, (size_t)(start - raw));
@@ -76,8 +77,10 @@ static block *new_block(size_t usable, int class, unsigned colour)
 
 static void delete_block(block *b)
 {
-    if (b->mapped) munmap(b->base, b->mapped);
-    else free(b->base);
+    if (b->mapped)
+        munmap(b->base, b->mapped);
+    else
+        free(b->base);
 }
 
 /* Under the lock: unlinks idle blocks until `bound` bytes are left, and returns them as a list to delete outside it. */
@@ -144,12 +147,14 @@ void bnc_pool_put(void *data)
     b->next = pool.idle[b->class];
     pool.idle[b->class] = b;
     pool.count.idle_bytes += b->usable;
-    block *gone = pool.count.idle_bytes > pool.count.bound_bytes ? evict_to(pool.count.bound_bytes) : 0;
+    block *gone =
+        pool.count.idle_bytes > pool.count.bound_bytes ? evict_to(pool.count.bound_bytes) : 0;
     pthread_mutex_unlock(&pool.lock);
     delete_all(gone);
 }
 
-size_t bnc_pool_usable(const void *data) { return ((const block *)((const char *)data - HEADER))->usable; }
+size_t bnc_pool_usable(const void *data)
+{ return ((const block *)((const char *)data - HEADER))->usable; }
 
 size_t bnc_pool_trim(void)
 {

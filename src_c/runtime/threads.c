@@ -28,9 +28,9 @@
 #include <sys/syscall.h>
 #endif
 
-#define STALL 300e-6   /* seconds of waiting that are not ordinary imbalance */
+#define STALL 300e-6 /* seconds of waiting that are not ordinary imbalance */
 #define BACK_OFF 10.0
-#define IDLE 1e-3      /* seconds after which a worker may have gone to sleep */
+#define IDLE 1e-3 /* seconds after which a worker may have gone to sleep */
 
 typedef struct {
     bnc_chunk_fn fn;
@@ -54,10 +54,10 @@ static void run_serially(bnc_chunk_fn fn, void *arg, int64_t chunks)
 enum { MAX_WORKERS = 64 };
 static struct {
     atomic_flag busy;
-    atomic_int started, forked;      /* threads exist; this is a child of a process in which they did */
-    double serial_until, last_end;   /* seconds of the monotonic clock; guarded by busy */
+    atomic_int started, forked; /* threads exist; this is a child of a process in which they did */
+    double serial_until, last_end; /* seconds of the monotonic clock; guarded by busy */
 #ifdef __linux__
-    pid_t worker[MAX_WORKERS];       /* thread ids as the system knows them, guarded by busy */
+    pid_t worker[MAX_WORKERS]; /* thread ids as the system knows them, guarded by busy */
 #endif
 } team = {.busy = ATOMIC_FLAG_INIT};
 
@@ -70,7 +70,8 @@ static double now(void)
 
 static void claim_chunks(job *j)
 {
-    for (int64_t k; (k = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed)) < j->chunks;) j->fn(k, j->arg);
+    for (int64_t k; (k = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed)) < j->chunks;)
+        j->fn(k, j->arg);
 }
 
 #ifdef __linux__
@@ -90,7 +91,8 @@ static void run_region(job *j, int threads)
     {
 #ifdef __linux__
         const int me = omp_get_thread_num();
-        if (me > 0 && me < MAX_WORKERS && !team.worker[me]) team.worker[me] = (pid_t)syscall(SYS_gettid);
+        if (me > 0 && me < MAX_WORKERS && !team.worker[me])
+            team.worker[me] = (pid_t)syscall(SYS_gettid);
 #endif
         claim_chunks(j);
 #pragma omp master
@@ -141,7 +143,8 @@ int bnc_thread_limit(void)
     int limit = omp_get_max_threads();
 #ifdef __linux__
     cpu_set_t mask;
-    if (sched_getaffinity(0, sizeof mask, &mask) == 0 && CPU_COUNT(&mask) < limit) limit = CPU_COUNT(&mask);
+    if (sched_getaffinity(0, sizeof mask, &mask) == 0 && CPU_COUNT(&mask) < limit)
+        limit = CPU_COUNT(&mask);
 #endif
     const int quota = atomic_load(&cpu_quota);
     if (quota && quota < limit) limit = quota;

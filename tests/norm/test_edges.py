@@ -9,7 +9,14 @@ from bncore import functional as F
 from tests.helpers import relative_error, tolerance
 from tests.reference import norm as exact
 
-LAYOUTS = [((64, 3), 1), ((1000, 3), 1), ((5, 3, 50), 1), ((40, 3, 4, 4), 1), ((2, 9, 9, 3), -1), ((3, 3, 5000), 1)]
+LAYOUTS = [
+    ((64, 3), 1),
+    ((1000, 3), 1),
+    ((5, 3, 50), 1),
+    ((40, 3, 4, 4), 1),
+    ((2, 9, 9, 3), -1),
+    ((3, 3, 5000), 1),
+]
 layouts = pytest.mark.parametrize(("shape", "axis"), LAYOUTS, ids=str)
 
 
@@ -25,7 +32,9 @@ def test_a_constant_channel_gives_beta_to_the_bit(shape, axis, value, eps, backe
     channel(x, axis, 1)[...] = value
     weight, bias = np.array([2, 3, 4], dtype), np.array([0.5, 0.7, 0.9], dtype)
     running_mean, running_var = np.zeros(3, dtype), np.ones(3, dtype)
-    y, saved = F.batch_norm(x, weight, bias, running_mean, running_var, momentum=1.0, eps=eps, axis=axis)
+    y, saved = F.batch_norm(
+        x, weight, bias, running_mean, running_var, momentum=1.0, eps=eps, axis=axis
+    )
     assert np.all(channel(y, axis, 1) == bias[1])
     assert running_mean[1] == x.dtype.type(value)
     assert running_var[1] == 0
@@ -39,10 +48,14 @@ def test_a_constant_channel_gives_beta_to_the_bit(shape, axis, value, eps, backe
 @pytest.mark.parametrize("shape", [(1, 4), (1, 4, 1, 1)])
 def test_one_value_per_channel_is_refused_in_training(shape, backend, dtype):
     running_mean = np.zeros(4, dtype)
-    with pytest.raises(ValueError, match=r"more than one value per channel.*larger batch.*renormalization"):
+    with pytest.raises(
+        ValueError, match=r"more than one value per channel.*larger batch.*renormalization"
+    ):
         F.batch_norm(np.ones(shape, dtype), running_mean=running_mean)
     assert np.all(running_mean == 0)
-    y, _ = F.batch_norm(np.ones(shape, dtype), None, None, running_mean, np.ones(4, dtype), training=False)
+    y, _ = F.batch_norm(
+        np.ones(shape, dtype), None, None, running_mean, np.ones(4, dtype), training=False
+    )
     assert np.all(np.isfinite(y))
 
 
@@ -51,7 +64,12 @@ def test_no_values_change_nothing(shape, backend, dtype, recwarn):
     running_mean, running_var = np.full(4, 2, dtype), np.full(4, 3, dtype)
     for training in (True, False):
         y, saved = F.batch_norm(
-            np.ones(shape, dtype), np.ones(4, dtype), np.ones(4, dtype), running_mean, running_var, training=training
+            np.ones(shape, dtype),
+            np.ones(4, dtype),
+            np.ones(4, dtype),
+            running_mean,
+            running_var,
+            training=training,
         )
         assert y.shape == shape
         dx, dweight, dbias = F.batch_norm_backward(np.ones(shape, dtype), saved)
@@ -67,7 +85,9 @@ def test_no_values_change_nothing(shape, backend, dtype, recwarn):
 @layouts
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("activation", [None, "relu"])
-def test_a_poisoned_channel_poisons_nothing_else(shape, axis, poison, activation, backend, dtype, rng, recwarn):
+def test_a_poisoned_channel_poisons_nothing_else(
+    shape, axis, poison, activation, backend, dtype, rng, recwarn
+):
     x = rng.standard_normal(shape).astype(dtype)
     dy = rng.standard_normal(shape).astype(dtype)
     clean, clean_saved = F.batch_norm(x, axis=axis, activation=activation)
@@ -96,7 +116,10 @@ def test_means_of_many_deviations_cost_no_accuracy(shape, axis, far, backend, dt
     mean, var = exact.statistics(x, axis)
     y, _ = F.batch_norm(x, weight, bias, axis=axis)
     of_the_mean = far * tolerance(np.float64, 4)
-    assert relative_error(y, exact.forward(x, weight, bias, mean, var, 1e-5, axis)) <= tolerance(dtype, 4) + of_the_mean
+    assert (
+        relative_error(y, exact.forward(x, weight, bias, mean, var, 1e-5, axis))
+        <= tolerance(dtype, 4) + of_the_mean
+    )
     stats = F.statistics(x, axis=axis)
     assert np.max(np.abs(stats.mean - mean) / np.sqrt(var)) <= tolerance(dtype, 2) + of_the_mean
     assert relative_error(stats.var, var) <= tolerance(dtype, 4) + of_the_mean
@@ -129,7 +152,9 @@ def test_a_few_tiny_differences_on_a_constant_channel_count(shape, axis, backend
     mean, var = exact.statistics(x, axis)
     y, _ = F.batch_norm(x, axis=axis, eps=0.0)
     assert relative_error(F.statistics(x, axis=axis).var, var) <= tolerance(dtype, 8)
-    assert relative_error(y, exact.forward(x, None, None, mean, var, 0.0, axis)) <= tolerance(dtype, 8)
+    assert relative_error(y, exact.forward(x, None, None, mean, var, 0.0, axis)) <= tolerance(
+        dtype, 8
+    )
 
 
 def test_first_values_far_from_the_rest_do_not_spoil_the_variance(backend, dtype, rng):
@@ -145,7 +170,9 @@ def test_first_values_far_from_the_rest_do_not_spoil_the_variance(backend, dtype
 def test_zero_variance_of_running_statistics_with_eps_0_gives_beta(backend, dtype):
     x = np.full((3, 2), 5, dtype)
     bias = np.array([1, 2], dtype)
-    y, _ = F.batch_norm(x, None, bias, np.full(2, 5, dtype), np.zeros(2, dtype), training=False, eps=0.0)
+    y, _ = F.batch_norm(
+        x, None, bias, np.full(2, 5, dtype), np.zeros(2, dtype), training=False, eps=0.0
+    )
     assert np.array_equal(y, np.broadcast_to(bias, (3, 2)))
 
 
@@ -154,7 +181,14 @@ def test_relu_lets_nan_through(residual, backend, dtype):
     x = np.array([[1.0], [np.nan], [-1.0]], dtype)
     r = np.zeros_like(x) if residual else None
     y, _ = F.batch_norm(
-        x, None, None, np.zeros(1, dtype), np.ones(1, dtype), training=False, activation="relu", residual=r
+        x,
+        None,
+        None,
+        np.zeros(1, dtype),
+        np.ones(1, dtype),
+        training=False,
+        activation="relu",
+        residual=r,
     )
     assert y[0, 0] > 0
     assert np.isnan(y[1, 0])

@@ -39,7 +39,9 @@ def allowed(dtype, mean, var, roundings):
 
 def check_backward(a, y, saved, kw, mean, var, axis, training, dtype):
     gate = y > 0 if kw["activation"] else None
-    dx, dgamma, dbeta, g = exact.backward(a.dy, a.x, kw["weight"], kw["bias"], mean, var, EPS, axis, training, gate)
+    dx, dgamma, dbeta, g = exact.backward(
+        a.dy, a.x, kw["weight"], kw["bias"], mean, var, EPS, axis, training, gate
+    )
     got = F.batch_norm_backward(a.dy, saved)
     m = a.x.size // a.x.shape[axis]
     # A sum of m terms of order 1 that may cancel: its error goes with their magnitude, not with the sum's.
@@ -67,13 +69,19 @@ def test_training(shape, axis, fusion, backend, dtype):
     kw = chosen(a, fusion, "both")
     mean, var = exact.statistics(a.x, axis)
     running_mean, running_var = a.running_mean.copy(), a.running_var.copy()
-    y, saved = F.batch_norm(a.x, running_mean=running_mean, running_var=running_var, momentum=0.3, axis=axis, **kw)
-    y_exact = exact.forward(a.x, a.weight, a.bias, mean, var, EPS, axis, "relu" in fusion, kw["residual"])
+    y, saved = F.batch_norm(
+        a.x, running_mean=running_mean, running_var=running_var, momentum=0.3, axis=axis, **kw
+    )
+    y_exact = exact.forward(
+        a.x, a.weight, a.bias, mean, var, EPS, axis, "relu" in fusion, kw["residual"]
+    )
     assert y.dtype == dtype
     assert relative_error(y, y_exact) <= allowed(dtype, mean, var, 6)
     m = a.x.size // shape[axis]
     assert relative_error(running_mean, 0.7 * a.running_mean + 0.3 * mean) <= tolerance(dtype)
-    assert relative_error(running_var, 0.7 * a.running_var + 0.3 * var * m / (m - 1)) <= tolerance(dtype)
+    assert relative_error(running_var, 0.7 * a.running_var + 0.3 * var * m / (m - 1)) <= tolerance(
+        dtype
+    )
     check_backward(a, y, saved, kw, mean, var, axis, True, dtype)
 
 
@@ -87,7 +95,9 @@ def test_evaluation(shape, axis, fusion, backend, dtype):
         a.x, running_mean=a.running_mean, running_var=a.running_var, training=False, axis=axis, **kw
     )
     mean, var = (v.astype(exact.REAL) for v in before)
-    y_exact = exact.forward(a.x, a.weight, a.bias, mean, var, EPS, axis, "relu" in fusion, kw["residual"])
+    y_exact = exact.forward(
+        a.x, a.weight, a.bias, mean, var, EPS, axis, "relu" in fusion, kw["residual"]
+    )
     assert relative_error(y, y_exact) <= tolerance(dtype, 6)
     assert np.array_equal(a.running_mean, before[0]), "evaluation changed the running mean"
     assert np.array_equal(a.running_var, before[1]), "evaluation changed the running variance"
@@ -102,7 +112,9 @@ def test_parameters_are_optional_each(parameters, fusion, shape, axis, backend, 
     kw = chosen(a, fusion, parameters)
     mean, var = exact.statistics(a.x, axis)
     y, saved = F.batch_norm(a.x, axis=axis, **kw)
-    y_exact = exact.forward(a.x, kw["weight"], kw["bias"], mean, var, EPS, axis, "relu" in fusion, kw["residual"])
+    y_exact = exact.forward(
+        a.x, kw["weight"], kw["bias"], mean, var, EPS, axis, "relu" in fusion, kw["residual"]
+    )
     assert relative_error(y, y_exact) <= allowed(dtype, mean, var, 6)
     check_backward(a, y, saved, kw, mean, var, axis, True, dtype)
 
@@ -155,7 +167,9 @@ def test_nothing_is_saved_beyond_plain_batch_norm(fusion, backend, dtype, rng):
     assert saved.x is a.x
     assert saved.weight is a.weight
     assert saved.y is (y if fusion == "add+relu" else None)
-    slots = [n for n in ("x", "y", "weight", "bias", "mean", "inv_std") if getattr(saved, n) is not None]
+    slots = [
+        n for n in ("x", "y", "weight", "bias", "mean", "inv_std") if getattr(saved, n) is not None
+    ]
     assert sum(getattr(saved, n).size for n in slots if n in ("mean", "inv_std")) == 2 * 3
 
 

@@ -15,7 +15,11 @@ from tests.norm.cases import SHAPES, arrays
 @pytest.mark.parametrize("fused", [False, True])
 def test_halves_equal_the_fused_call_to_the_bit(shape, axis, fused, backend, dtype):
     a = arrays(shape, axis, dtype)
-    kw = {"axis": axis, "activation": "relu" if fused else None, "residual": a.residual if fused else None}
+    kw = {
+        "axis": axis,
+        "activation": "relu" if fused else None,
+        "residual": a.residual if fused else None,
+    }
     y, saved = F.batch_norm(a.x, a.weight, a.bias, **kw)
     y2, saved2 = F.normalize(a.x, F.statistics(a.x, axis=axis), a.weight, a.bias, **kw)
     assert np.array_equal(y, y2)
@@ -38,8 +42,12 @@ def test_pieces_equal_one_batch(cut, backend, dtype):
     y, saved = F.batch_norm(a.x, a.weight, a.bias)
     done = [F.normalize(a.x[p], stats, a.weight, a.bias) for p in pieces]
     assert relative_error(np.concatenate([d[0] for d in done]), y) <= tolerance(dtype, 8)
-    sums = F.gradient_sums(a.dy[pieces[0]], done[0][1]).merge(F.gradient_sums(a.dy[pieces[1]], done[1][1]))
-    dx = np.concatenate([F.input_gradient(a.dy[p], d[1], sums) for p, d in zip(pieces, done, strict=True)])
+    sums = F.gradient_sums(a.dy[pieces[0]], done[0][1]).merge(
+        F.gradient_sums(a.dy[pieces[1]], done[1][1])
+    )
+    dx = np.concatenate(
+        [F.input_gradient(a.dy[p], d[1], sums) for p, d in zip(pieces, done, strict=True)]
+    )
     whole = F.batch_norm_backward(a.dy, saved)
     assert relative_error(dx, whole[0]) <= tolerance(dtype)
     assert relative_error(sums.dy_x_hat, whole[1]) <= tolerance(dtype)

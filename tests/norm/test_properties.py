@@ -12,7 +12,9 @@ from tests.helpers import relative_error, tolerance
 from tests.reference import norm as exact
 
 shapes = st.lists(st.integers(1, 9), min_size=2, max_size=5).map(tuple)
-many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @many
@@ -28,11 +30,16 @@ def test_random_shapes_and_axes(shape, data, backend, dtype):
     mean, var = exact.statistics(x, axis)
     y, saved = F.batch_norm(x, axis=axis)
     # two values close to each other: their deviation is a rounding or so, which y repeats
-    assert np.max(np.abs(y - exact.forward(x, None, None, mean, var, 1e-5, axis))) <= tolerance(dtype, 64)
+    assert np.max(np.abs(y - exact.forward(x, None, None, mean, var, 1e-5, axis))) <= tolerance(
+        dtype, 64
+    )
     dy = rng.standard_normal(shape).astype(dtype)
     dx_exact, *_ = exact.backward(dy, x, None, None, mean, var, 1e-5, axis, True)
     largest = np.max(1 / np.sqrt(var + 1e-5)) * np.max(np.abs(dy))
-    assert np.max(np.abs(F.batch_norm_backward(dy, saved)[0] - dx_exact)) <= tolerance(dtype, 256) * largest
+    assert (
+        np.max(np.abs(F.batch_norm_backward(dy, saved)[0] - dx_exact))
+        <= tolerance(dtype, 256) * largest
+    )
 
 
 @many
@@ -42,7 +49,9 @@ def test_layouts_agree(n, c, s, seed, backend, dtype):
     last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
     first_y, _ = F.batch_norm(x, axis=1, activation="relu")
     last_y, _ = F.batch_norm(last, axis=-1, activation="relu")
-    np.testing.assert_allclose(np.moveaxis(last_y, -1, 1), first_y, rtol=0, atol=tolerance(dtype, 64))
+    np.testing.assert_allclose(
+        np.moveaxis(last_y, -1, 1), first_y, rtol=0, atol=tolerance(dtype, 64)
+    )
 
 
 @many

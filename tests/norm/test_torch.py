@@ -13,7 +13,9 @@ torch = pytest.importorskip("torch")
 
 def parity(ours, theirs):
     theirs = theirs.detach().numpy()
-    np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10 * max(1.0, np.max(np.abs(theirs))))
+    np.testing.assert_allclose(
+        ours, theirs, rtol=1e-10, atol=1e-10 * max(1.0, np.max(np.abs(theirs)))
+    )
 
 
 @pytest.mark.parametrize(("shape", "axis"), [s for s in SHAPES if s[1] == 1], ids=str)
@@ -25,7 +27,9 @@ def test_same_numbers(shape, axis, training, fused, backend):
         torch.tensor(v, requires_grad=True) for v in (a.x, a.weight, a.bias, a.residual)
     )
     running_mean, running_var = torch.tensor(a.running_mean), torch.tensor(a.running_var)
-    y = torch.nn.functional.batch_norm(x, running_mean, running_var, weight, bias, training, 0.1, 1e-5)
+    y = torch.nn.functional.batch_norm(
+        x, running_mean, running_var, weight, bias, training, 0.1, 1e-5
+    )
     if fused:
         y = torch.relu(y + residual)
     y.backward(torch.tensor(a.dy))

@@ -41,12 +41,16 @@ def statistics(x, axis):
     """Mean and biased variance, (c,) each."""
     rows = by_channel(x, axis)
     mean = np.array([np.sum(row) / row.size for row in rows])
-    return mean, np.array([np.sum((row - m) ** 2) / row.size for row, m in zip(rows, mean, strict=True)])
+    return mean, np.array(
+        [np.sum((row - m) ** 2) / row.size for row, m in zip(rows, mean, strict=True)]
+    )
 
 
 def backward(dy, x, weight, bias, mean, var, eps, axis, training, open_gate=None):
     """dx, dgamma, dbeta, g; `open_gate` says where the ReLU let dy pass."""
-    g_full = np.asarray(dy, REAL) if open_gate is None else np.where(open_gate, np.asarray(dy, REAL), 0)
+    g_full = (
+        np.asarray(dy, REAL) if open_gate is None else np.where(open_gate, np.asarray(dy, REAL), 0)
+    )
     rows, g, c = by_channel(x, axis), by_channel(g_full, axis), x.shape[axis]
     gamma, m = vector(weight, c, 1), rows.shape[1]
     dx, dgamma, dbeta = np.empty_like(rows), np.empty(c, REAL), np.empty(c, REAL)

@@ -54,7 +54,12 @@ def test_twins_have_the_same_functions_and_arguments(native):
 def child(code, **environment):
     env = {k: v for k, v in os.environ.items() if k not in ("BNCORE_BACKEND", "BNCORE_ISA")}
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=env | environment, check=False, timeout=120
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=env | environment,
+        check=False,
+        timeout=120,
     )
 
 
@@ -86,7 +91,10 @@ def test_use_backend_switches_and_restores():
         with pytest.raises(RuntimeError, match="inside"), bn.use_backend("numpy"):
             raise RuntimeError("inside")
     assert bn.info()["backend"] == before
-    with pytest.raises(ValueError, match="backend must be one of .*'torch'"), bn.use_backend("torch"):
+    with (
+        pytest.raises(ValueError, match="backend must be one of .*'torch'"),
+        bn.use_backend("torch"),
+    ):
         pass
 
 
@@ -103,7 +111,9 @@ def test_instruction_sets_agree(native, dtype, rng):
     finally:
         core.use_isa(before)
     for r in results[1:]:
-        np.testing.assert_allclose(r, results[0], rtol=0, atol=8 * np.finfo(dtype).eps * np.max(np.abs(results[0])))
+        np.testing.assert_allclose(
+            r, results[0], rtol=0, atol=8 * np.finfo(dtype).eps * np.max(np.abs(results[0]))
+        )
 
 
 def test_importing_sets_no_rounding_mode(native):
@@ -112,9 +122,9 @@ def test_importing_sets_no_rounding_mode(native):
     assert child(code).stdout == "True True\n"
 
 
-def test_a_missing_extension_falls_back_and_says_so(tmp_path):
+def test_a_missing_extension_falls_back_and_says_so():
     """Without the extension the package works on NumPy, and info tells why."""
-    code = f"""
+    code = """
 import sys
 class Hide:
     def find_spec(self, name, path=None, target=None):
@@ -128,5 +138,10 @@ print(bn.info()["backend"], bool(bn.info()["reason"]), bn.pool.statistics(), bn.
 """
     done = child(code)
     assert done.stdout == "numpy True {} 0\n", done.stderr
-    wanted = child(code.replace("import numpy as np, bncore", "import os; os.environ['BNCORE_BACKEND']='native'\nimport numpy as np, bncore"))
+    wanted = child(
+        code.replace(
+            "import numpy as np, bncore",
+            "import os; os.environ['BNCORE_BACKEND']='native'\nimport numpy as np, bncore",
+        )
+    )
     assert "BNCORE_BACKEND=native: no compiled extension" in wanted.stderr

@@ -17,13 +17,21 @@ from tests.norm.cases import arrays
 pytestmark = pytest.mark.usefixtures("native")
 
 # Large enough for many chunks in every traversal.
-SHAPES = [((40_000, 33), 1), ((64, 24, 30, 31), 1), ((64, 30, 31, 24), -1), ((1, 3, 400_001), 1), ((300, 48, 5, 5), 1)]
+SHAPES = [
+    ((40_000, 33), 1),
+    ((64, 24, 30, 31), 1),
+    ((64, 30, 31, 24), -1),
+    ((1, 3, 400_001), 1),
+    ((300, 48, 5, 5), 1),
+]
 
 
 def everything(a, axis):
     """All results of a training step, an evaluation and the statistics, as one list of arrays."""
     running = a.running_mean.copy(), a.running_var.copy()
-    y, saved = F.batch_norm(a.x, a.weight, a.bias, *running, axis=axis, activation="relu", residual=a.residual)
+    y, saved = F.batch_norm(
+        a.x, a.weight, a.bias, *running, axis=axis, activation="relu", residual=a.residual
+    )
     gradients = F.batch_norm_backward(a.dy, saved)
     evaluated, _ = F.batch_norm(a.x, a.weight, a.bias, *running, axis=axis, training=False)
     stats = F.statistics(a.x, axis=axis)
@@ -98,7 +106,9 @@ print("done")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_children_compute():
     """libgomp deadlocks in the child of a process that has used it; bncore must not (hence the time limit)."""
-    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.stdout == "done\n", done.stderr
 
 
@@ -108,7 +118,9 @@ def test_many_python_threads_at_once(dtype):
     wanted = [everything(a, 1) for a in inputs]
     with ThreadPoolExecutor(6) as pool:
         for _ in range(3):
-            for got, right in zip(pool.map(lambda a: everything(a, 1), inputs), wanted, strict=True):
+            for got, right in zip(
+                pool.map(lambda a: everything(a, 1), inputs), wanted, strict=True
+            ):
                 assert all(np.array_equal(g, r) for g, r in zip(got, right, strict=True))
 
 
@@ -118,5 +130,9 @@ def test_only_one_file_names_openmp():
     sources = Path(bn.__file__).parents[1] / "src_c"
     if not sources.exists():
         pytest.skip("needs the sources")
-    naming = [p.name for p in sources.rglob("*.[ch]") if "omp_" in p.read_text() or "pragma omp parallel" in p.read_text()]
+    naming = [
+        p.name
+        for p in sources.rglob("*.[ch]")
+        if "omp_" in p.read_text() or "pragma omp parallel" in p.read_text()
+    ]
     assert naming == ["threads.c"]

@@ -102,12 +102,16 @@ def normalize(
     """y = act(gamma (x - mean) inv_std + beta [+ residual]) with the statistics given."""
     y = np.empty_like(x) if out is None else out
     with np.errstate(invalid="ignore", over="ignore"):
-        pre = (_channels(x, axis) - mean[:, None]) * inv_std[:, None] * _column(weight, 1.0) + _column(bias, 0.0)
+        pre = (_channels(x, axis) - mean[:, None]) * inv_std[:, None] * _column(
+            weight, 1.0
+        ) + _column(bias, 0.0)
         if residual is not None:
             pre = pre + _channels(residual, axis)
         _channels(y, axis)[...] = np.where(pre < 0, 0.0, pre) if relu else pre
     keep_y = y if relu and residual is not None else None
-    return y, NormSaved(x, weight, bias, mean, inv_std, axis, relu, training, residual is not None, keep_y)
+    return y, NormSaved(
+        x, weight, bias, mean, inv_std, axis, relu, training, residual is not None, keep_y
+    )
 
 
 def batch_norm_train(
@@ -189,7 +193,9 @@ def input_gradient(
         centred = g
         if saved.training and count > 0:
             centred = g - sum_dy[:, None] / count - _x_hat(saved) * (sum_dy_x_hat[:, None] / count)
-        _channels(dx, saved.axis)[...] = centred * (_column(saved.weight, 1.0) * saved.inv_std[:, None])
+        _channels(dx, saved.axis)[...] = centred * (
+            _column(saved.weight, 1.0) * saved.inv_std[:, None]
+        )
     dresidual = g.astype(dy.dtype).reshape(dy.shape) if saved.has_residual else None
     return dx, dresidual
 
