@@ -1,6 +1,8 @@
 # Losses (means, in float64) and their gradients.
 
-cdef int fill_cross_entropy(bnc_cross_entropy* a, object logits, object target, double label_smoothing) except -1:
+cdef int fill_cross_entropy(
+    bnc_cross_entropy* a, object logits, object target, double label_smoothing
+) except -1:
     cdef int dtype = real_type(logits)
     if dtype < 0 or cnp.PyArray_NDIM(<Array>logits) != 2:
         raise Refused
@@ -19,7 +21,7 @@ cdef int fill_cross_entropy(bnc_cross_entropy* a, object logits, object target, 
 
 
 def cross_entropy(logits, target, double label_smoothing):
-    """The loss, and each row's maximum and sum of exp(z - maximum). Targets (int64) lie in 0..k-1."""
+    """The loss, and each row's maximum and sum of exp(z - maximum). Targets lie in 0..k-1."""
     cdef bnc_cross_entropy a
     cdef int error
     cdef int dtype = fill_cross_entropy(&a, logits, target, label_smoothing)

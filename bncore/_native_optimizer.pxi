@@ -1,6 +1,8 @@
 # Optimizer steps over flat vectors, in place.
 
-cdef int fill_step(bnc_optimizer* o, object param, object grad, double lr, double weight_decay, int64_t decayed) except -1:
+cdef int fill_step(
+    bnc_optimizer* o, object param, object grad, double lr, double weight_decay, int64_t decayed
+) except -1:
     cdef int dtype = real_type(param)
     if dtype < 0 or cnp.PyArray_NDIM(<Array>param) != 1 or not is_writable(param):
         raise Refused
@@ -17,7 +19,8 @@ cdef int fill_step(bnc_optimizer* o, object param, object grad, double lr, doubl
 
 
 def sgd_step(
-    param, grad, velocity, double lr, double momentum, bint nesterov, double weight_decay, int64_t decayed
+    param, grad, velocity, double lr, double momentum, bint nesterov, double weight_decay,
+    int64_t decayed
 ):
     """g = grad + decay param, v = momentum v + g, param -= lr v (Nesterov: lr (g + momentum v))."""
     cdef bnc_optimizer o
@@ -33,8 +36,8 @@ def sgd_step(
 
 
 def adamw_step(
-    param, grad, m, v, double lr, double beta1, double beta2, double eps, double weight_decay, int64_t step,
-    int64_t decayed
+    param, grad, m, v, double lr, double beta1, double beta2, double eps, double weight_decay,
+    int64_t step, int64_t decayed
 ):
     """One step of AdamW; `step` counts from 1."""
     cdef bnc_optimizer o

@@ -1,17 +1,23 @@
 # Pooling over windows and over all of space.
 
-cdef int fill_pooling(bnc_pooling* p, tuple shape, kernel, stride, padding, bint channels_last) except -1:
+cdef int fill_pooling(
+    bnc_pooling* p, tuple shape, kernel, stride, padding, bint channels_last
+) except -1:
     """Sizes of a pooling of images of `shape`; the arrays are left to the caller."""
     cdef int i
     p.n = shape[0]
-    p.c, p.h, p.w = (shape[3], shape[1], shape[2]) if channels_last else (shape[1], shape[2], shape[3])
+    p.c = shape[3] if channels_last else shape[1]
+    p.h = shape[1] if channels_last else shape[2]
+    p.w = shape[2] if channels_last else shape[3]
     for i in range(2):
         p.kernel[i] = kernel[i]
         p.stride[i] = stride[i]
         p.padding[i] = padding[i]
         if p.kernel[i] < 1 or p.stride[i] < 1 or p.padding[i] < 0 or 2 * p.padding[i] > p.kernel[i]:
             raise Refused
-    if p.h < 1 or p.w < 1 or p.h + 2 * p.padding[0] < p.kernel[0] or p.w + 2 * p.padding[1] < p.kernel[1]:
+    if p.h < 1 or p.h + 2 * p.padding[0] < p.kernel[0]:
+        raise Refused
+    if p.w < 1 or p.w + 2 * p.padding[1] < p.kernel[1]:
         raise Refused
     p.h_out = (p.h + 2 * p.padding[0] - p.kernel[0]) // p.stride[0] + 1
     p.w_out = (p.w + 2 * p.padding[1] - p.kernel[1]) // p.stride[1] + 1
@@ -32,16 +38,18 @@ cdef inline void image_dims(const bnc_pooling* p, bint pooled, cnp.npy_intp* dim
 
 
 cdef object shaped_or_out(int ndim, cnp.npy_intp* dims, int dtype, object source, object out):
-    """A new array of this shape, or `out` if it is one that can be written and does not overlap `source`."""
+    """A new array of this shape, or `out` if it can be written and does not overlap `source`."""
     if out is None:
         return new_array(ndim, dims, dtype)
-    if real_type(out) != dtype or not has_shape(out, ndim, dims) or not is_writable(out) or overlap(out, source):
+    if real_type(out) != dtype or not has_shape(out, ndim, dims):
+        raise Refused
+    if not is_writable(out) or overlap(out, source):
         raise Refused
     return out
 
 
 cdef int prepare(bnc_pooling* p, object source, bint backward, object out, list result) except -1:
-    """Checks the array read, makes the one written (appended to `result`), and returns the dtype."""
+    """Checks the array read, appends the one written to `result`, and returns the dtype."""
     cdef cnp.npy_intp dims[4]
     cdef int dtype = real_type(source)
     image_dims(p, backward, dims)
@@ -55,8 +63,17 @@ cdef int prepare(bnc_pooling* p, object source, bint backward, object out, list 
     return dtype
 
 
+cdef void* saved_index(object index, object dy, int integer) except NULL:
+    """Pointer to an array of dy's shape and this integer type."""
+    if not bnc_is_array(<PyObject*>index) or not bnc_is_carray_ro(<PyObject*>index):
+        raise Refused
+    if bnc_type(<PyObject*>index) != integer or not same_shape(index, dy):
+        raise Refused
+    return data_of(index)
+
+
 def max_pool(x, kernel, stride, padding, bint channels_last, out):
-    """The largest value of each window, and its number in the window in the smallest type that holds it."""
+    """The largest value of each window, and its number in the window as a compact integer."""
     cdef bnc_pooling p
     cdef cnp.npy_intp dims[4]
     cdef list result = []
@@ -78,11 +95,7 @@ def max_pool_backward(dy, index, shape, kernel, stride, padding, bint channels_l
     cdef list result = []
     fill_pooling(&p, shape, kernel, stride, padding, channels_last)
     cdef int dtype = prepare(&p, dy, True, out, result)
-    if not bnc_is_array(<PyObject*>index) or not bnc_is_carray_ro(<PyObject*>index) or not same_shape(index, dy):
-        raise Refused
-    if bnc_type(<PyObject*>index) != (cnp.NPY_INT32 if p.wide else cnp.NPY_UINT8):
-        raise Refused
-    p.index = data_of(index)
+    p.index = saved_index(index, dy, cnp.NPY_INT32 if p.wide else cnp.NPY_UINT8)
     with nogil:
         ops_for(dtype).max_pool_backward(&p)
     return result[0]
@@ -102,7 +115,9 @@ def avg_pool(x, kernel, stride, padding, bint channels_last, bint count_include_
     return result[0]
 
 
-def avg_pool_backward(dy, shape, kernel, stride, padding, bint channels_last, bint count_include_pad, out):
+def avg_pool_backward(
+    dy, shape, kernel, stride, padding, bint channels_last, bint count_include_pad, out
+):
     """dx of `shape`: every dy shared out evenly over the window it was the mean of."""
     cdef bnc_pooling p
     cdef list result = []
@@ -124,7 +139,9 @@ cdef int fill_global(bnc_global_pooling* p, object shape, bint channels_last) ex
     return 0
 
 
-cdef int prepare_global(bnc_global_pooling* p, object source, bint backward, object out, list result) except -1:
+cdef int prepare_global(
+    bnc_global_pooling* p, object source, bint backward, object out, list result
+) except -1:
     """As `prepare`: images (n, c, s) or (n, s, c), results (n, c)."""
     cdef cnp.npy_intp small[2]
     cdef cnp.npy_intp large[3]
@@ -193,11 +210,7 @@ def global_max_pool_backward(dy, index, shape, bint channels_last, out):
     cdef list result = []
     fill_global(&p, shape, channels_last)
     cdef int dtype = prepare_global(&p, dy, True, out, result)
-    if not bnc_is_array(<PyObject*>index) or not bnc_is_carray_ro(<PyObject*>index) or not same_shape(index, dy):
-        raise Refused
-    if bnc_type(<PyObject*>index) != cnp.NPY_INT64:
-        raise Refused
-    p.index = <int64_t*>data_of(index)
+    p.index = <int64_t*>saved_index(index, dy, cnp.NPY_INT64)
     with nogil:
         ops_for(dtype).global_max_pool_backward(&p)
     return result[0]

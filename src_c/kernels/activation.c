@@ -1,5 +1,6 @@
-/* Element-wise activations and the dropout mask, over one contiguous run. The same bits for an element wherever it
- * stands: what does not fill a vector goes through one that is padded. Results may take the place of x or dy. */
+/* Element-wise activations and the dropout mask, over one contiguous run. The same bits for an
+ * element wherever it stands: what does not fill a vector goes through one that is padded.
+ * Results may take the place of x or dy. */
 #include "bncore.h"
 #include "kernels.h"
 #include "vmath.h"
@@ -21,8 +22,8 @@ BNC_INLINE void map(forward_fn *f, const bnc_real *x, bnc_real *y, int64_t n, bn
     }
 }
 
-BNC_INLINE void map_back(backward_fn *f, const bnc_real *dy, const bnc_real *kept, bnc_real *dx, int64_t n,
-                         bnc_real slope)
+BNC_INLINE void map_back(backward_fn *f, const bnc_real *dy, const bnc_real *kept, bnc_real *dx,
+                         int64_t n, bnc_real slope)
 {
     const vreal sl = vset(slope);
     int64_t i = 0;
@@ -36,7 +37,7 @@ BNC_INLINE void map_back(backward_fn *f, const bnc_real *dy, const bnc_real *kep
     }
 }
 
-#define ONE      ((bnc_real)1)
+#define ONE ((bnc_real)1)
 #define NO_SLOPE (void)slope
 
 BNC_INLINE vreal relu(vreal x, vreal slope)
@@ -50,11 +51,10 @@ BNC_INLINE vreal relu_back(vreal dy, vreal y, vreal slope)
     return vandnot((vint)(y <= vzero()), dy);
 }
 
-BNC_INLINE vreal leaky_relu(vreal x, vreal slope) { return vm_select((vint)(x < vzero()), x * slope, x); }
+BNC_INLINE vreal leaky_relu(vreal x, vreal slope)
+{ return vm_select((vint)(x < vzero()), x * slope, x); }
 BNC_INLINE vreal leaky_relu_back(vreal dy, vreal x, vreal slope)
-{
-    return vm_select((vint)(x <= vzero()), dy * slope, dy);
-}
+{ return vm_select((vint)(x <= vzero()), dy * slope, dy); }
 
 /* x Phi(x), and Phi(x) + x phi(x): outside +-40 phi is 0 and x may be too large for the product */
 BNC_INLINE vreal gelu(vreal x, vreal slope)
@@ -71,8 +71,8 @@ BNC_INLINE vreal gelu_back(vreal dy, vreal x, vreal slope)
     return dy * (cdf + vm_clamp(x, -40, 40) * e * (bnc_real)0.39894228040143267794);
 }
 
-#define CUBIC       ((bnc_real)0.044715)
-#define ROOT_8_PI   ((bnc_real)1.59576912160573071176) /* 2 sqrt(2/pi) */
+#define CUBIC ((bnc_real)0.044715)
+#define ROOT_8_PI ((bnc_real)1.59576912160573071176) /* 2 sqrt(2/pi) */
 
 /* x (1 + tanh(u))/2 = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3) */
 BNC_INLINE vreal gelu_tanh(vreal x, vreal slope)
@@ -138,8 +138,8 @@ void BNC_KERNEL(activation)(const bnc_real *x, bnc_real *y, int64_t n, int kind,
     }
 }
 
-void BNC_KERNEL(activation_backward)(const bnc_real *dy, const bnc_real *kept, bnc_real *dx, int64_t n, int kind,
-                                     bnc_real slope)
+void BNC_KERNEL(activation_backward)(const bnc_real *dy, const bnc_real *kept, bnc_real *dx,
+                                     int64_t n, int kind, bnc_real slope)
 {
     switch (kind) {
     case BNC_RELU: map_back(relu_back, dy, kept, dx, n, slope); break;
@@ -153,7 +153,8 @@ void BNC_KERNEL(activation_backward)(const bnc_real *dy, const bnc_real *kept, b
 }
 
 /* y = x scale where kept, x 0 elsewhere: a dropped NaN stays NaN. keep: 0 or 1. */
-void BNC_KERNEL(mask_scale)(const bnc_real *x, const uint8_t *keep, bnc_real *y, int64_t n, bnc_real scale)
+void BNC_KERNEL(mask_scale)(const bnc_real *x, const uint8_t *keep, bnc_real *y, int64_t n,
+                            bnc_real scale)
 {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) y[i] = x[i] * (scale * (bnc_real)keep[i]);

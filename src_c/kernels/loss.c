@@ -1,4 +1,5 @@
-/* Losses over one block of rows or elements: sums in double, gradients. Shifted exponentials: no logit overflows. */
+/* Losses over one block of rows or elements: sums in double, gradients. Shifted exponentials: no
+ * logit overflows. */
 #include "kernels.h"
 #include "vmath.h"
 
@@ -11,7 +12,8 @@ BNC_INLINE vreal load_padded(const bnc_real *z, int64_t left)
     return vload(t);
 }
 
-/* Largest entry of a row; a NaN need not be found here, the sum of exponentials will be NaN anyway. */
+/* Largest entry of a row; a NaN need not be found here, the sum of exponentials will be NaN
+ * anyway. */
 BNC_INLINE bnc_real row_max(const bnc_real *z, int64_t k)
 {
     bnc_real top = z[0];
@@ -36,10 +38,11 @@ BNC_INLINE double row_exp_sum(const bnc_real *z, int64_t k, bnc_real shift)
     return sum;
 }
 
-/* Per row -sum_j q_j log softmax(z)_j = log total - (1 - eps) (z_t - shift) - eps/k sum_j (z_j - shift); `loss` gets
- * the sum over the rows, shift and total what the backward pass needs. */
-void BNC_KERNEL(cross_entropy)(const bnc_real *restrict z, const int64_t *restrict target, int64_t rows, int64_t k,
-                               double smoothing, bnc_real *restrict shift, bnc_real *restrict total, double *loss)
+/* Per row -sum_j q_j log softmax(z)_j = log total - (1 - eps) (z_t - shift) - eps/k sum_j (z_j -
+ * shift); `loss` gets the sum over the rows, shift and total what the backward pass needs. */
+void BNC_KERNEL(cross_entropy)(const bnc_real *restrict z, const int64_t *restrict target,
+                               int64_t rows, int64_t k, double smoothing, bnc_real *restrict shift,
+                               bnc_real *restrict total, double *loss)
 {
     double all = 0;
     for (int64_t r = 0; r < rows; r++, z += k) {
@@ -59,11 +62,14 @@ void BNC_KERNEL(cross_entropy)(const bnc_real *restrict z, const int64_t *restri
 }
 
 /* dz = (exp(z - shift)/total - q) scale */
-void BNC_KERNEL(cross_entropy_backward)(const bnc_real *restrict z, const int64_t *restrict target, int64_t rows,
-                                        int64_t k, double smoothing, const bnc_real *restrict shift,
-                                        const bnc_real *restrict total, double scale, bnc_real *restrict dz)
+void BNC_KERNEL(cross_entropy_backward)(const bnc_real *restrict z, const int64_t *restrict target,
+                                        int64_t rows, int64_t k, double smoothing,
+                                        const bnc_real *restrict shift,
+                                        const bnc_real *restrict total, double scale,
+                                        bnc_real *restrict dz)
 {
-    const bnc_real off = (bnc_real)(smoothing / (double)k), on = (bnc_real)(1 - smoothing), sc = (bnc_real)scale;
+    const bnc_real off = (bnc_real)(smoothing / (double)k), on = (bnc_real)(1 - smoothing),
+                   sc = (bnc_real)scale;
     for (int64_t r = 0; r < rows; r++, z += k, dz += k) {
         const vreal m = vset(shift[r]), over = vset(1 / total[r]);
         int64_t j = 0;
@@ -78,7 +84,8 @@ void BNC_KERNEL(cross_entropy_backward)(const bnc_real *restrict z, const int64_
 }
 
 /* Sum of (pred - target)^2; the squares are taken in double, where they do not overflow. */
-void BNC_KERNEL(squared_error)(const bnc_real *restrict pred, const bnc_real *restrict target, int64_t n, double *loss)
+void BNC_KERNEL(squared_error)(const bnc_real *restrict pred, const bnc_real *restrict target,
+                               int64_t n, double *loss)
 {
     double sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -89,8 +96,9 @@ void BNC_KERNEL(squared_error)(const bnc_real *restrict pred, const bnc_real *re
     *loss = sum;
 }
 
-void BNC_KERNEL(squared_error_backward)(const bnc_real *restrict pred, const bnc_real *restrict target, int64_t n,
-                                        double scale, bnc_real *restrict dx)
+void BNC_KERNEL(squared_error_backward)(const bnc_real *restrict pred,
+                                        const bnc_real *restrict target, int64_t n, double scale,
+                                        bnc_real *restrict dx)
 {
     const bnc_real sc = (bnc_real)(2 * scale);
 #pragma omp simd
@@ -98,14 +106,13 @@ void BNC_KERNEL(squared_error_backward)(const bnc_real *restrict pred, const bnc
 }
 
 BNC_INLINE vreal bce(vreal z, vreal t)
-{
-    return vandnot((vint)(z <= vzero()), z) - z * t + vm_log1p_unit(vm_exp(-vm_abs(z)));
-}
+{ return vandnot((vint)(z <= vzero()), z) - z * t + vm_log1p_unit(vm_exp(-vm_abs(z))); }
 
 BNC_INLINE vreal bce_back(vreal z, vreal t, bnc_real scale) { return (vm_sigmoid(z) - t) * scale; }
 
 /* Sum of max(z, 0) - z t + log(1 + exp(-|z|)). */
-void BNC_KERNEL(bce)(const bnc_real *restrict z, const bnc_real *restrict t, int64_t n, double *loss)
+void BNC_KERNEL(bce)(const bnc_real *restrict z, const bnc_real *restrict t, int64_t n,
+                     double *loss)
 {
     double sum = 0;
     int64_t i = 0;
@@ -120,8 +127,8 @@ void BNC_KERNEL(bce)(const bnc_real *restrict z, const bnc_real *restrict t, int
     *loss = sum;
 }
 
-void BNC_KERNEL(bce_backward)(const bnc_real *restrict z, const bnc_real *restrict t, int64_t n, double scale,
-                              bnc_real *restrict dz)
+void BNC_KERNEL(bce_backward)(const bnc_real *restrict z, const bnc_real *restrict t, int64_t n,
+                              double scale, bnc_real *restrict dz)
 {
     const bnc_real sc = (bnc_real)scale;
     int64_t i = 0;

@@ -1,30 +1,31 @@
 /* exp and what is built on it, for vectors: sigmoid, tanh, the normal distribution, log1p.
  *
- * The C library's scalar functions do not vectorize without -ffast-math. Measured against long double, worst errors in
- * units in the last place: exp 1.2, sigmoid 2.1, tanh 1.4, log1p 2.8, normal distribution 7. All go to the right limits
- * at ±inf and return NaN for NaN; every branch is a select. Polynomials interpolate at Chebyshev nodes, fitted in 60
- * digits. All static: see vec.h. */
+ * The C library's scalar functions do not vectorize without -ffast-math. Measured against long
+ * double, worst errors in units in the last place: exp 1.2, sigmoid 2.1, tanh 1.4, log1p 2.8,
+ * normal distribution 7. All go to the right limits at ±inf and return NaN for NaN; every branch
+ * is a select. Polynomials interpolate at Chebyshev nodes, fitted in 60 digits. All static: see
+ * vec.h. */
 #ifndef BNC_VMATH_H
 #define BNC_VMATH_H
 
 #include "vec.h"
 
 #if !BNC_F64
-#define VM_BITS      32
-#define VM_MANTISSA  23
-#define VM_BIAS      127
-#define VM_LN2_HI    0.693359375f /* 9 bits: its product with the exponent is exact without FMA too */
-#define VM_LN2_LO    -2.12194440e-4f
-#define VM_EXP_TOP   89.0f   /* beyond: inf */
+#define VM_BITS 32
+#define VM_MANTISSA 23
+#define VM_BIAS 127
+#define VM_LN2_HI 0.693359375f /* 9 bits: its product with the exponent is exact without FMA too */
+#define VM_LN2_LO -2.12194440e-4f
+#define VM_EXP_TOP 89.0f     /* beyond: inf */
 #define VM_EXP_FLOOR -104.0f /* beyond: 0 */
 #define VM_HALF_BITS 12      /* cleared to make a square exact */
 #else
-#define VM_BITS      64
-#define VM_MANTISSA  52
-#define VM_BIAS      1023
-#define VM_LN2_HI    6.93147180369123816490e-01
-#define VM_LN2_LO    1.90821492927058770002e-10
-#define VM_EXP_TOP   710.0
+#define VM_BITS 64
+#define VM_MANTISSA 52
+#define VM_BIAS 1023
+#define VM_LN2_HI 6.93147180369123816490e-01
+#define VM_LN2_LO 1.90821492927058770002e-10
+#define VM_EXP_TOP 710.0
 #define VM_EXP_FLOOR -746.0
 #define VM_HALF_BITS 27
 #endif
@@ -33,7 +34,8 @@
 #define VM_ROUND ((bnc_real)((int64_t)3 << (VM_MANTISSA - 1)))
 
 /* a where the lane of `mask` is all ones, else b */
-BNC_INLINE vreal vm_select(vint mask, vreal a, vreal b) { return (vreal)((mask & (vint)a) | (~mask & (vint)b)); }
+BNC_INLINE vreal vm_select(vint mask, vreal a, vreal b)
+{ return (vreal)((mask & (vint)a) | (~mask & (vint)b)); }
 
 /* c[0] + c[1]·x + ... + c[last]·x^last */
 BNC_INLINE vreal vm_poly(vreal x, const bnc_real *c, int last)
@@ -57,18 +59,16 @@ BNC_INLINE vreal vm_clamp(vreal x, bnc_real low, bnc_real high)
 
 /* -inf becomes the lowest finite number, so that its product with 0 is 0. */
 BNC_INLINE vreal vm_finite_below(vreal x)
-{
-    return vm_select((vint)(x < -BNC_REAL_MAX), vset(-BNC_REAL_MAX), x);
-}
+{ return vm_select((vint)(x < -BNC_REAL_MAX), vset(-BNC_REAL_MAX), x); }
 
-/* 2^n for integers n as reals, |n| < bias: the exponent field is what VM_ROUND leaves in the lowest bits. */
+/* 2^n for integers n as reals, |n| < bias: the exponent field is what VM_ROUND leaves in the
+ * lowest bits. */
 BNC_INLINE vreal vm_power_of_two(vreal n)
-{
-    return (vreal)((vint)(n + (VM_ROUND + VM_BIAS)) << VM_MANTISSA);
-}
+{ return (vreal)((vint)(n + (VM_ROUND + VM_BIAS)) << VM_MANTISSA); }
 
-/* exp(a + b) for |b| much below |a|, or 0: b holds what a could not. With n = round((a + b) / ln 2) and
- * r = a + b - n·ln 2 it is 2^n·(1 + r + r²·q(r)), the power in two factors so that subnormals round once. */
+/* exp(a + b) for |b| much below |a|, or 0: b holds what a could not. With n = round((a + b) / ln
+ * 2) and r = a + b - n·ln 2 it is 2^n·(1 + r + r²·q(r)), the power in two factors so that
+ * subnormals round once. */
 BNC_INLINE vreal vm_exp_sum(vreal a, vreal b)
 {
 #if !BNC_F64
@@ -102,7 +102,8 @@ BNC_INLINE vreal vm_sigmoid(vreal x)
     return vm_select((vint)(x >= (bnc_real)0), vset(1), e) / (e + (bnc_real)1);
 }
 
-/* tanh: x + x·z·P(z)/Q(z) with z = x² near 0 (Moshier, Cephes), elsewhere 1 - 2/(exp(2|x|) + 1) with x's sign. */
+/* tanh: x + x·z·P(z)/Q(z) with z = x² near 0 (Moshier, Cephes), elsewhere 1 - 2/(exp(2|x|) + 1)
+ * with x's sign. */
 BNC_INLINE vreal vm_tanh(vreal x)
 {
     static const bnc_real p[] = {(bnc_real)-1.61468768441708447952e3,
@@ -113,42 +114,43 @@ BNC_INLINE vreal vm_tanh(vreal x)
                                  (bnc_real)1.12811678491632931402e2, (bnc_real)1};
     const vreal ax = vm_clamp(vm_abs(x), 0, 30), z = ax * ax;
     const vint near = (vint)(ax < (bnc_real)0.625);
-    const vreal ratio =
-        vm_select(near, ax * z * vm_poly(z, p, 2), vset(-2)) /
-        vm_select(near, vm_poly(z, q, 3), vm_exp(ax + ax) + (bnc_real)1);
+    const vreal ratio = vm_select(near, ax * z * vm_poly(z, p, 2), vset(-2)) /
+                        vm_select(near, vm_poly(z, q, 3), vm_exp(ax + ax) + (bnc_real)1);
     const vreal y = vm_select(near, ax, vset(1)) + ratio;
     return (vreal)((vint)y | ((vint)x & vm_sign_bit()));
 }
 
-/* The standard normal distribution function, with relative precision in the left tail, and exp(-x²/2).
- * With u = |x|/sqrt(2), P(X > |x|) = exp(-u²)·g(t)/(1 + 2u)/2, g(t) = (1 + 2u)·exp(u²)·erfc(u), t = (u - 3.75)/(u + 3.75)
- * (Shepherd & Laframboise 1981). x² is split in two so that its rounding does not grow in the exponential. */
+/* The standard normal distribution function, with relative precision in the left tail, and
+ * exp(-x²/2). With u = |x|/sqrt(2), P(X > |x|) = exp(-u²)·g(t)/(1 + 2u)/2, g(t) = (1 +
+ * 2u)·exp(u²)·erfc(u), t = (u - 3.75)/(u + 3.75) (Shepherd & Laframboise 1981). x² is split in
+ * two so that its rounding does not grow in the exponential. */
 BNC_INLINE vreal vm_normal_cdf(vreal x, vreal *density)
 {
 #if !BNC_F64
-    static const bnc_real g[] = {1.23751259f,     -0.140240654f,    0.00358543801f, 0.0822784305f,
-                                 -0.108804561f,   0.092290692f,     -0.0586882532f, 0.0284094308f,
-                                 -0.00976469088f, 0.0016757343f,    0.000325388479f,
-                                 -0.000224052055f, 2.36348205e-05f};
+    static const bnc_real g[] = {1.23751259f,     -0.140240654f, 0.00358543801f,  0.0822784305f,
+                                 -0.108804561f,   0.092290692f,  -0.0586882532f,  0.0284094308f,
+                                 -0.00976469088f, 0.0016757343f, 0.000325388479f, -0.000224052055f,
+                                 2.36348205e-05f};
 #else
     static const bnc_real g[] = {
-        1.2375126308378275,      -0.14024059858554522,    0.0035854154854663067,
-        0.082276738489991591,    -0.10880393014193915,    0.092304321164356162,
-        -0.058693398584491845,   0.028362277371370044,    -0.0097465796208150903,
-        0.0017556261692276722,   0.00029371408777227685,  -0.00029015536563947129,
-        5.1647371238718378e-05,  2.238759272534769e-05,   -1.143961526007595e-05,
-        -9.7929752909982296e-07, 1.7438577411359181e-06,  -5.0816911811698186e-08,
-        -2.4996538037405243e-07, 1.8778501156468795e-08,  3.2564990837985131e-08,
+        1.2375126308378275,      -0.14024059858554522,   0.0035854154854663067,
+        0.082276738489991591,    -0.10880393014193915,   0.092304321164356162,
+        -0.058693398584491845,   0.028362277371370044,   -0.0097465796208150903,
+        0.0017556261692276722,   0.00029371408777227685, -0.00029015536563947129,
+        5.1647371238718378e-05,  2.238759272534769e-05,  -1.143961526007595e-05,
+        -9.7929752909982296e-07, 1.7438577411359181e-06, -5.0816911811698186e-08,
+        -2.4996538037405243e-07, 1.8778501156468795e-08, 3.2564990837985131e-08,
         -1.9527901629748369e-09, -2.7293941332533855e-09};
 #endif
     const vint upper = (vint){0} - ((int64_t)1 << VM_HALF_BITS);
     const vreal ax = vm_clamp(vm_abs(x), 0, 40);
     const vreal head = (vreal)((vint)ax & upper);
-    const vreal e = vm_exp_sum(head * head * (bnc_real)-0.5, (ax - head) * (ax + head) * (bnc_real)-0.5);
+    const vreal e =
+        vm_exp_sum(head * head * (bnc_real)-0.5, (ax - head) * (ax + head) * (bnc_real)-0.5);
     const vreal u = ax * (bnc_real)0.70710678118654752440;
     const vreal t = (u - (bnc_real)3.75) / (u + (bnc_real)3.75);
-    const vreal tail = e * vm_poly(t, g, (int)(sizeof(g) / sizeof(g[0])) - 1) /
-                         (u * (bnc_real)4 + (bnc_real)2);
+    const vreal tail =
+        e * vm_poly(t, g, (int)(sizeof(g) / sizeof(g[0])) - 1) / (u * (bnc_real)4 + (bnc_real)2);
     *density = e;
     return vm_select((vint)(x > (bnc_real)0), (bnc_real)1 - tail, tail);
 }

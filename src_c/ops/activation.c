@@ -11,7 +11,8 @@ typedef struct {
 } map_job;
 
 /* A thread's worth of elements: an exponential costs several times what memory does. */
-static int64_t grain(int kind) { return kind == BNC_RELU || kind == BNC_LEAKY_RELU ? BNC_GRAIN : BNC_GRAIN / 4; }
+static int64_t grain(int kind)
+{ return kind == BNC_RELU || kind == BNC_LEAKY_RELU ? BNC_GRAIN : BNC_GRAIN / 4; }
 
 static void forward_span(int64_t k, void *arg)
 {
@@ -24,7 +25,8 @@ static void backward_span(int64_t k, void *arg)
 {
     const map_job *j = arg;
     const int64_t at = k * BNC_SPAN;
-    KERNELS->activation_backward(j->x + at, j->kept + at, j->y + at, bnc_span_length(k, j->size), j->kind, j->factor);
+    KERNELS->activation_backward(j->x + at, j->kept + at, j->y + at, bnc_span_length(k, j->size),
+                                 j->kind, j->factor);
 }
 
 static void mask_span(int64_t k, void *arg)
@@ -41,9 +43,11 @@ int BNC_OP(activation)(const void *x, void *y, int64_t size, int kind, double sl
     return BNC_OK;
 }
 
-int BNC_OP(activation_backward)(const void *dy, const void *kept, void *dx, int64_t size, int kind, double slope)
+int BNC_OP(activation_backward)(const void *dy, const void *kept, void *dx, int64_t size, int kind,
+                                double slope)
 {
-    map_job j = {.x = dy, .kept = kept, .y = dx, .size = size, .kind = kind, .factor = (bnc_real)slope};
+    map_job j = {
+        .x = dy, .kept = kept, .y = dx, .size = size, .kind = kind, .factor = (bnc_real)slope};
     bnc_run(backward_span, &j, bnc_spans(size), bnc_threads(size, grain(kind)));
     return BNC_OK;
 }

@@ -8,7 +8,8 @@
 enum { BNC_SPAN = 16384 };
 
 static inline int64_t bnc_spans(int64_t size) { return bnc_ceil_div(size, BNC_SPAN); }
-static inline int64_t bnc_span_length(int64_t k, int64_t size) { return bnc_min(BNC_SPAN, size - k * BNC_SPAN); }
+static inline int64_t bnc_span_length(int64_t k, int64_t size)
+{ return bnc_min(BNC_SPAN, size - k * BNC_SPAN); }
 
 /* Adds up partial[0..count) in order and gives the scratch memory back. */
 static inline double bnc_merge_sum(double *partial, int64_t count)

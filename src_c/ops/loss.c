@@ -16,8 +16,9 @@ static void forward_rows(int64_t chunk, void *arg)
     const rows_job *j = arg;
     const bnc_cross_entropy *a = j->a;
     const int64_t from = chunk * j->rows, count = bnc_min(j->rows, a->n - from);
-    KERNELS->cross_entropy((const bnc_real *)a->logits + from * a->k, a->target + from, count, a->k, a->smoothing,
-                           (bnc_real *)a->shift + from, (bnc_real *)a->total + from, j->partial + chunk);
+    KERNELS->cross_entropy((const bnc_real *)a->logits + from * a->k, a->target + from, count, a->k,
+                           a->smoothing, (bnc_real *)a->shift + from, (bnc_real *)a->total + from,
+                           j->partial + chunk);
 }
 
 static void backward_rows(int64_t chunk, void *arg)
@@ -25,8 +26,8 @@ static void backward_rows(int64_t chunk, void *arg)
     const rows_job *j = arg;
     const bnc_cross_entropy *a = j->a;
     const int64_t from = chunk * j->rows, count = bnc_min(j->rows, a->n - from);
-    KERNELS->cross_entropy_backward((const bnc_real *)a->logits + from * a->k, a->target + from, count, a->k,
-                                    a->smoothing, (const bnc_real *)a->shift + from,
+    KERNELS->cross_entropy_backward((const bnc_real *)a->logits + from * a->k, a->target + from,
+                                    count, a->k, a->smoothing, (const bnc_real *)a->shift + from,
                                     (const bnc_real *)a->total + from, 1 / (double)a->n,
                                     (bnc_real *)a->dlogits + from * a->k);
 }
@@ -64,8 +65,8 @@ static void sum_span(int64_t k, void *arg)
 {
     const pair_job *j = arg;
     const int64_t at = k * BNC_SPAN;
-    j->sum((const bnc_real *)j->a->pred + at, (const bnc_real *)j->a->target + at, bnc_span_length(k, j->a->size),
-           j->partial + k);
+    j->sum((const bnc_real *)j->a->pred + at, (const bnc_real *)j->a->target + at,
+           bnc_span_length(k, j->a->size), j->partial + k);
 }
 
 static void gradient_span(int64_t k, void *arg)
@@ -73,7 +74,8 @@ static void gradient_span(int64_t k, void *arg)
     const pair_job *j = arg;
     const int64_t at = k * BNC_SPAN;
     j->gradient((const bnc_real *)j->a->pred + at, (const bnc_real *)j->a->target + at,
-                bnc_span_length(k, j->a->size), 1 / (double)j->a->size, (bnc_real *)j->a->dpred + at);
+                bnc_span_length(k, j->a->size), 1 / (double)j->a->size,
+                (bnc_real *)j->a->dpred + at);
 }
 
 static int mean_of(bnc_pair_loss *a, sum_kernel *sum, int64_t grain)
@@ -94,9 +96,8 @@ static int gradient_of(bnc_pair_loss *a, gradient_kernel *gradient, int64_t grai
 }
 
 int BNC_OP(mse)(bnc_pair_loss *a) { return mean_of(a, KERNELS->squared_error, BNC_GRAIN); }
-int BNC_OP(mse_backward)(bnc_pair_loss *a) { return gradient_of(a, KERNELS->squared_error_backward, BNC_GRAIN); }
+int BNC_OP(mse_backward)(bnc_pair_loss *a)
+{ return gradient_of(a, KERNELS->squared_error_backward, BNC_GRAIN); }
 int BNC_OP(bce_with_logits)(bnc_pair_loss *a) { return mean_of(a, KERNELS->bce, BNC_GRAIN / 4); }
 int BNC_OP(bce_with_logits_backward)(bnc_pair_loss *a)
-{
-    return gradient_of(a, KERNELS->bce_backward, BNC_GRAIN / 4);
-}
+{ return gradient_of(a, KERNELS->bce_backward, BNC_GRAIN / 4); }

@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-/* Calls step(from, count, decays) for the elements of span k with weight decay and for those without. */
+/* Calls step(from, count, decays) for the elements of span k with weight decay and for those
+ * without. */
 typedef void step_fn(const bnc_optimizer *, int64_t from, int64_t count, int decays);
 
 static inline void split_span(const bnc_optimizer *o, int64_t k, step_fn *step)
@@ -17,17 +18,19 @@ static inline void split_span(const bnc_optimizer *o, int64_t k, step_fn *step)
 static void sgd_part(const bnc_optimizer *o, int64_t from, int64_t count, int decays)
 {
     bnc_real *velocity = o->velocity;
-    KERNELS->sgd_step((bnc_real *)o->param + from, (const bnc_real *)o->grad + from, velocity ? velocity + from : 0,
-                      count, (bnc_real)o->lr, (bnc_real)o->momentum, o->nesterov,
-                      decays ? (bnc_real)o->weight_decay : 0);
+    KERNELS->sgd_step((bnc_real *)o->param + from, (const bnc_real *)o->grad + from,
+                      velocity ? velocity + from : 0, count, (bnc_real)o->lr, (bnc_real)o->momentum,
+                      o->nesterov, decays ? (bnc_real)o->weight_decay : 0);
 }
 
 static void adamw_part(const bnc_optimizer *o, int64_t from, int64_t count, int decays)
 {
-    const double size = o->lr / (1 - pow(o->beta1, (double)o->step)), root = sqrt(1 - pow(o->beta2, (double)o->step));
-    KERNELS->adamw_step((bnc_real *)o->param + from, (const bnc_real *)o->grad + from, (bnc_real *)o->m + from,
-                        (bnc_real *)o->v + from, count, decays ? (bnc_real)(1 - o->lr * o->weight_decay) : 1, o->beta1,
-                        o->beta2, (bnc_real)size, (bnc_real)root, (bnc_real)o->eps);
+    const double size = o->lr / (1 - pow(o->beta1, (double)o->step)),
+                 root = sqrt(1 - pow(o->beta2, (double)o->step));
+    KERNELS->adamw_step((bnc_real *)o->param + from, (const bnc_real *)o->grad + from,
+                        (bnc_real *)o->m + from, (bnc_real *)o->v + from, count,
+                        decays ? (bnc_real)(1 - o->lr * o->weight_decay) : 1, o->beta1, o->beta2,
+                        (bnc_real)size, (bnc_real)root, (bnc_real)o->eps);
 }
 
 static void sgd_span(int64_t k, void *arg) { split_span(arg, k, sgd_part); }

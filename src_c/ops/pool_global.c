@@ -1,4 +1,5 @@
-/* Pooling over all of space: a value per (item, channel). Channels first, items are slabs; channels last, columns. */
+/* Pooling over all of space: a value per (item, channel). Channels first, items are slabs;
+ * channels last, columns. */
 #include "op.h"
 
 #include <string.h>
@@ -18,7 +19,8 @@ static int run_grid(const bnc_global_pooling *p, bnc_chunk_fn fn)
     int64_t chunks;
     if (p->n * p->c == 0) return BNC_OK;
     if (p->channels_last) {
-        j.width = p->n < 16 ? bnc_min(p->c, 64) : p->c; /* few items: their channels are shared out too */
+        j.width =
+            p->n < 16 ? bnc_min(p->c, 64) : p->c; /* few items: their channels are shared out too */
         j.blocks = bnc_ceil_div(p->c, j.width);
         chunks = p->n * j.blocks;
     } else {
@@ -52,8 +54,10 @@ static void avg_chunk(int64_t k, void *arg)
     const piece b = piece_of(j, k);
     const bnc_real *x = (const bnc_real *)p->from + b.at;
     bnc_real *y = (bnc_real *)p->to + b.result;
-    if (p->channels_last) KERNELS->columns_mean(x, p->c, p->s, b.count, y);
-    else KERNELS->slabs_mean(x, b.count, p->s, y);
+    if (p->channels_last)
+        KERNELS->columns_mean(x, p->c, p->s, b.count, y);
+    else
+        KERNELS->slabs_mean(x, b.count, p->s, y);
 }
 
 static void max_chunk(int64_t k, void *arg)
@@ -63,8 +67,10 @@ static void max_chunk(int64_t k, void *arg)
     const piece b = piece_of(j, k);
     const bnc_real *x = (const bnc_real *)p->from + b.at;
     bnc_real *y = (bnc_real *)p->to + b.result;
-    if (p->channels_last) KERNELS->columns_max(x, p->c, p->s, b.count, y, p->index + b.result);
-    else KERNELS->slabs_max(x, b.count, p->s, y, p->index + b.result);
+    if (p->channels_last)
+        KERNELS->columns_max(x, p->c, p->s, b.count, y, p->index + b.result);
+    else
+        KERNELS->slabs_max(x, b.count, p->s, y, p->index + b.result);
 }
 
 /* dx = dy / s everywhere */
@@ -107,5 +113,7 @@ static void max_back_chunk(int64_t k, void *arg)
 
 int BNC_OP(global_avg_pool)(const bnc_global_pooling *p) { return run_grid(p, avg_chunk); }
 int BNC_OP(global_max_pool)(const bnc_global_pooling *p) { return run_grid(p, max_chunk); }
-int BNC_OP(global_avg_pool_backward)(const bnc_global_pooling *p) { return run_grid(p, avg_back_chunk); }
-int BNC_OP(global_max_pool_backward)(const bnc_global_pooling *p) { return run_grid(p, max_back_chunk); }
+int BNC_OP(global_avg_pool_backward)(const bnc_global_pooling *p)
+{ return run_grid(p, avg_back_chunk); }
+int BNC_OP(global_max_pool_backward)(const bnc_global_pooling *p)
+{ return run_grid(p, max_back_chunk); }

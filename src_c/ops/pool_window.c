@@ -1,32 +1,42 @@
-/* Pooling over windows. Forward, chunks are ranges of output rows; backward, where windows may overlap, whole planes
- * (channels first) or blocks of channels of whole images (channels last), so that no two chunks write one element. */
+/* Pooling over windows. Forward, chunks are ranges of output rows; backward, where windows may
+ * overlap, whole planes (channels first) or blocks of channels of whole images (channels last),
+ * so that no two chunks write one element. */
 #include "op.h"
 
 #include <string.h>
 
 enum { CHUNK = 16384 }; /* elements of the input for a chunk, about */
 
-/* One output row, channels [c0, c1) of it: a plane's row channels first, a row of pixels channels last. */
+/* One output row, channels [c0, c1) of it: a plane's row channels first, a row of pixels
+ * channels last. */
 typedef struct {
     const bnc_pooling *p;
     int backward, max;
-    int64_t per, blocks, width; /* rows or planes of a chunk; channel blocks of an image and their width */
+    int64_t per, blocks,
+        width; /* rows or planes of a chunk; channel blocks of an image and their width */
 } pool_job;
 
 static int64_t taps_inside(const struct bnc_taps *t) { return (t->a1 - t->a0) * (t->b1 - t->b0); }
 
-/* `count` outputs from element `out` on, with these taps of the image (or plane) at element `image`. */
-static void run(const pool_job *j, const struct bnc_taps *t, int64_t image, int64_t out, int64_t count)
+/* `count` outputs from element `out` on, with these taps of the image (or plane) at element
+ * `image`. */
+static void run(const pool_job *j, const struct bnc_taps *t, int64_t image, int64_t out,
+                int64_t count)
 {
     const bnc_pooling *p = j->p;
-    const bnc_real divisor = (bnc_real)(p->count_include_pad ? p->kernel[0] * p->kernel[1] : taps_inside(t));
+    const bnc_real divisor =
+        (bnc_real)(p->count_include_pad ? p->kernel[0] * p->kernel[1] : taps_inside(t));
     const bnc_real *from = (const bnc_real *)p->from + (j->backward ? out : image);
     bnc_real *to = (bnc_real *)p->to + (j->backward ? image : out);
     void *index = j->max ? (char *)p->index + out * (p->wide ? 4 : 1) : 0;
-    if (j->max && j->backward) KERNELS->max_pool_backward(from, index, p->wide, t, to, count);
-    else if (j->max) KERNELS->max_pool(from, t, to, index, p->wide, count);
-    else if (j->backward) KERNELS->avg_pool_backward(from, t, divisor, to, count);
-    else KERNELS->avg_pool(from, t, divisor, to, count);
+    if (j->max && j->backward)
+        KERNELS->max_pool_backward(from, index, p->wide, t, to, count);
+    else if (j->max)
+        KERNELS->max_pool(from, t, to, index, p->wide, count);
+    else if (j->backward)
+        KERNELS->avg_pool_backward(from, t, divisor, to, count);
+    else
+        KERNELS->avg_pool(from, t, divisor, to, count);
 }
 
 /* Taps of a window starting at `start` that fall on [0, size). */
@@ -37,8 +47,8 @@ static void clip(int64_t start, int64_t kernel, int64_t size, int64_t *first, in
 }
 
 /* A row of pixels: one run over the channels for each. */
-static void pixels(const pool_job *j, struct bnc_taps *t, int64_t image, int64_t row_start, int64_t out, int64_t c0,
-                   int64_t c1)
+static void pixels(const pool_job *j, struct bnc_taps *t, int64_t image, int64_t row_start,
+                   int64_t out, int64_t c0, int64_t c1)
 {
     const bnc_pooling *p = j->p;
     for (int64_t x = 0; x < p->w_out; x++) {
@@ -50,14 +60,16 @@ static void pixels(const pool_job *j, struct bnc_taps *t, int64_t image, int64_t
 }
 
 /* A row of a plane: one run where whole windows fit, single outputs at the padded ends. */
-static void plane_row(const pool_job *j, struct bnc_taps *t, int64_t image, int64_t row_start, int64_t out)
+static void plane_row(const pool_job *j, struct bnc_taps *t, int64_t image, int64_t row_start,
+                      int64_t out)
 {
     const bnc_pooling *p = j->p;
     const int64_t stride = p->stride[1], spare = p->w + p->padding[1] - p->kernel[1];
     const int64_t first = bnc_min(p->w_out, bnc_ceil_div(p->padding[1], stride));
     const int64_t end = bnc_max(first, spare < 0 ? 0 : bnc_min(p->w_out, spare / stride + 1));
     for (int64_t x = 0; x < p->w_out;) {
-        const int64_t start = x * stride - p->padding[1], count = x >= first && x < end ? end - x : 1;
+        const int64_t start = x * stride - p->padding[1],
+                      count = x >= first && x < end ? end - x : 1;
         clip(start, p->kernel[1], p->w, &t->b0, &t->b1);
         t->origin = row_start * t->row + start;
         run(j, t, image, out + x, count);
@@ -65,7 +77,8 @@ static void plane_row(const pool_job *j, struct bnc_taps *t, int64_t image, int6
     }
 }
 
-static void output_row(const pool_job *j, int64_t image, int64_t y, int64_t out, int64_t c0, int64_t c1)
+static void output_row(const pool_job *j, int64_t image, int64_t y, int64_t out, int64_t c0,
+                       int64_t c1)
 {
     const bnc_pooling *p = j->p;
     const int64_t start = y * p->stride[0] - p->padding[0], pixel = p->channels_last ? p->c : 1;
@@ -74,13 +87,16 @@ static void output_row(const pool_job *j, int64_t image, int64_t y, int64_t out,
                          .column = pixel,
                          .width = p->kernel[1]};
     clip(start, p->kernel[0], p->h, &t.a0, &t.a1);
-    if (p->channels_last) pixels(j, &t, image, start, out, c0, c1);
-    else plane_row(j, &t, image, start, out);
+    if (p->channels_last)
+        pixels(j, &t, image, start, out, c0, c1);
+    else
+        plane_row(j, &t, image, start, out);
 }
 
 /* Images channels last, planes channels first: their number and the elements of an output row. */
 static int64_t images(const bnc_pooling *p) { return p->channels_last ? p->n : p->n * p->c; }
-static int64_t image_size(const bnc_pooling *p) { return p->h * p->w * (p->channels_last ? p->c : 1); }
+static int64_t image_size(const bnc_pooling *p)
+{ return p->h * p->w * (p->channels_last ? p->c : 1); }
 static int64_t row_size(const bnc_pooling *p) { return p->w_out * (p->channels_last ? p->c : 1); }
 
 static void forward_chunk(int64_t k, void *arg)
@@ -99,7 +115,8 @@ static void backward_image(const pool_job *j, int64_t i, int64_t c0, int64_t c1)
     if (!p->channels_last || c1 - c0 == p->c)
         memset(dx, 0, (size_t)image_size(p) * sizeof *dx);
     else
-        for (int64_t s = 0; s < p->h * p->w; s++) memset(dx + s * p->c + c0, 0, (size_t)(c1 - c0) * sizeof *dx);
+        for (int64_t s = 0; s < p->h * p->w; s++)
+            memset(dx + s * p->c + c0, 0, (size_t)(c1 - c0) * sizeof *dx);
     for (int64_t y = 0; y < p->h_out; y++)
         output_row(j, i * image_size(p), y, (i * p->h_out + y) * row_size(p), c0, c1);
 }
@@ -108,7 +125,8 @@ static void backward_chunk(int64_t k, void *arg)
 {
     const pool_job *j = arg;
     const bnc_pooling *p = j->p;
-    const int64_t block = k % j->blocks, group = k / j->blocks, end = bnc_min((group + 1) * j->per, images(p));
+    const int64_t block = k % j->blocks, group = k / j->blocks,
+                  end = bnc_min((group + 1) * j->per, images(p));
     const int64_t c0 = block * j->width, c1 = bnc_min(c0 + j->width, p->c);
     for (int64_t i = group * j->per; i < end; i++) backward_image(j, i, c0, c1);
 }
@@ -128,12 +146,14 @@ static int pool_backward(const bnc_pooling *p, int max)
     pool_job j = {.p = p, .max = max, .backward = 1, .blocks = 1, .width = p->c};
     const int64_t count = images(p), work = p->n * p->c * p->h * p->w;
     if (work == 0) return BNC_OK;
-    if (p->channels_last && p->n < 16 && p->c > 64) { /* few images: their channels are shared out too */
+    if (p->channels_last && p->n < 16 &&
+        p->c > 64) { /* few images: their channels are shared out too */
         j.width = 64;
         j.blocks = bnc_ceil_div(p->c, j.width);
     }
     j.per = bnc_max(1, CHUNK / image_size(p));
-    bnc_run(backward_chunk, &j, bnc_ceil_div(count, j.per) * j.blocks, bnc_threads(work, BNC_GRAIN / 4));
+    bnc_run(backward_chunk, &j, bnc_ceil_div(count, j.per) * j.blocks,
+            bnc_threads(work, BNC_GRAIN / 4));
     return BNC_OK;
 }
 
