@@ -22,7 +22,7 @@ cdef dict _ACTIVATIONS = {
 
 
 cdef inline object same_or_out(object x, int dtype, object out):
-    """A new array like x, or `out` if it can be written: x itself is allowed, a partial overlap is not."""
+    """A new array like x, or `out` if it can be written: x itself may be, no part of it."""
     if out is None:
         return new_like(x)
     like(out, x, dtype)

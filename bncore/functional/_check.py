@@ -98,7 +98,7 @@ def output(
         # Both are contiguous, so the cheap comparison of bounds is exact.
         if other is not None and np.may_share_memory(out, other):
             raise ValueError(f"{name} must not overlap an input, got memory shared with one")
-    return out
+    return out if type(out) is np.ndarray else np.asarray(out)  # a memmap, say: the same memory
 
 
 def integer(value: Any, name: str, minimum: int | None = None) -> int:

@@ -44,29 +44,37 @@ class ActivationSaved(NamedTuple):
 def _forward(
     x: Any, kind: str, out: np.ndarray | None, slope: float = 0.0
 ) -> tuple[np.ndarray, ActivationSaved]:
-    x = _check.real_array(x, "x")
+    impl = backend.active
     keeps_output = kind in _KEEPS_OUTPUT
-    if out is not None and not (keeps_output and out is x):
-        out = _check.output(out, x.shape, x.dtype, inputs=(x,))
-    elif out is not None:
-        out = _check.output(out, x.shape, x.dtype)
-    y = backend.active.activation(x, kind, slope, out)
+    if impl.JUDGES_ARRAYS and out is None:
+        try:
+            y = impl.activation(x, kind, slope, None)
+            return y, ActivationSaved(kind, y if keeps_output else x, slope)
+        except backend.Refused:
+            pass  # explained, or converted, below
+    x = _check.real_array(x, "x")
+    if out is not None:
+        out = _check.output(out, x.shape, x.dtype, inputs=() if keeps_output and out is x else (x,))
+    y = impl.activation(x, kind, slope, out)
     return y, ActivationSaved(kind, y if keeps_output else x, slope)
 
 
 def _backward(dy: Any, saved: ActivationSaved, out: np.ndarray | None) -> np.ndarray:
     kind, kept, slope = saved
+    impl = backend.active
+    if impl.JUDGES_ARRAYS and out is None:
+        try:
+            return impl.activation_backward(dy, kept, kind, slope, None)
+        except backend.Refused:
+            pass
     dy = _check.like(kept, dy, "dy", kept.shape)
     if out is not None:
-        out = _check.output(
-            out, kept.shape, kept.dtype, inputs=(kept,) if out is dy else (dy, kept)
-        )
-    return backend.active.activation_backward(dy, kept, kind, slope, out)
+        inputs = (kept,) if out is dy else (dy, kept)
+        out = _check.output(out, kept.shape, kept.dtype, inputs=inputs)
+    return impl.activation_backward(dy, kept, kind, slope, out)
 
 
-def relu(
-    x: np.ndarray, *, out: np.ndarray | None = None
-) -> tuple[np.ndarray, ActivationSaved]:
+def relu(x: np.ndarray, *, out: np.ndarray | None = None) -> tuple[np.ndarray, ActivationSaved]:
     """max(x, 0); relu(NaN) is NaN.
 
     Parameters
@@ -98,9 +106,7 @@ def leaky_relu(
 
     `out`, if given, receives the result and must not overlap `x`, which the backward pass needs.
     """
-    return _forward(
-        x, "leaky_relu", out, checks.finite(negative_slope, "negative_slope")
-    )
+    return _forward(x, "leaky_relu", out, checks.finite(negative_slope, "negative_slope"))
 
 
 def leaky_relu_backward(
@@ -140,9 +146,7 @@ def gelu_backward(
     return _backward(dy, saved, out)
 
 
-def silu(
-    x: np.ndarray, *, out: np.ndarray | None = None
-) -> tuple[np.ndarray, ActivationSaved]:
+def silu(x: np.ndarray, *, out: np.ndarray | None = None) -> tuple[np.ndarray, ActivationSaved]:
     """x·sigmoid(x) (Elfwing 2017, arXiv 1702.03118), also called swish.
 
     `out`, if given, receives the result and must not overlap `x`, which the backward pass needs.
@@ -157,9 +161,7 @@ def silu_backward(
     return _backward(dy, saved, out)
 
 
-def sigmoid(
-    x: np.ndarray, *, out: np.ndarray | None = None
-) -> tuple[np.ndarray, ActivationSaved]:
+def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> tuple[np.ndarray, ActivationSaved]:
     """1 / (1 + exp(-x)), without overflow and with full precision in the left tail. `out` may be `x` itself."""
     return _forward(x, "sigmoid", out)
 
@@ -171,9 +173,7 @@ def sigmoid_backward(
     return _backward(dy, saved, out)
 
 
-def tanh(
-    x: np.ndarray, *, out: np.ndarray | None = None
-) -> tuple[np.ndarray, ActivationSaved]:
+def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> tuple[np.ndarray, ActivationSaved]:
     """The hyperbolic tangent. `out` may be `x` itself."""
     return _forward(x, "tanh", out)
 

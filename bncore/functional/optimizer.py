@@ -40,8 +40,8 @@ def sgd_step(
     decayed : int, optional
         How many leading elements take weight decay.
     """
-    size = _vector(param, "param")
-    _same(param, grad, "grad", writes=False)
+    param = _vector(param)
+    grad = _check.like(param, grad, "grad", param.shape)
     lr = checks.non_negative(lr, "lr")
     momentum = checks.non_negative(momentum, "momentum")
     nesterov = checks.boolean(nesterov, "nesterov")
@@ -53,13 +53,11 @@ def sgd_step(
     elif velocity is None:
         raise ValueError(f"velocity must be given for momentum={momentum}, got None")
     else:
-        _same(param, velocity, "velocity", writes=True)
+        velocity = _state(param, velocity, "velocity")
         _distinct(param=param, grad=grad, velocity=velocity)
     _distinct(param=param, grad=grad)
-    count = _decayed(decayed, size)
-    backend.active.sgd_step(
-        param, grad, velocity, lr, momentum, nesterov, weight_decay, count
-    )
+    count = _decayed(decayed, param.size)
+    backend.active.sgd_step(param, grad, velocity, lr, momentum, nesterov, weight_decay, count)
 
 
 def adamw_step(
@@ -93,10 +91,9 @@ def adamw_step(
     decayed : int, optional
         How many leading elements take weight decay.
     """
-    size = _vector(param, "param")
-    _same(param, grad, "grad", writes=False)
-    _same(param, m, "m", writes=True)
-    _same(param, v, "v", writes=True)
+    param = _vector(param)
+    grad = _check.like(param, grad, "grad", param.shape)
+    m, v = _state(param, m, "m"), _state(param, v, "v")
     _distinct(param=param, grad=grad, m=m, v=v)
     backend.active.adamw_step(
         param,
@@ -109,7 +106,7 @@ def adamw_step(
         checks.non_negative(eps, "eps"),
         checks.non_negative(weight_decay, "weight_decay"),
         checks.positive_int(step, "step"),
-        _decayed(decayed, size),
+        _decayed(decayed, param.size),
     )
 
 
@@ -120,29 +117,27 @@ def squared_norm(x: np.ndarray) -> float:
 
 def scale_(x: np.ndarray, a: float) -> None:
     """x *= a, in place, for a contiguous array of any shape."""
-    _writable(x, "x")
-    backend.active.scale_(x, checks.finite(a, "a"))
+    backend.active.scale_(_in_place(x, "x"), checks.finite(a, "a"))
 
 
-def _writable(x: Any, name: str) -> None:
-    """Raises unless `x` is a float32 or float64 array that can be updated in place."""
-    _check.output(x, _check.real_array(x, name).shape, x.dtype, name)
+def _in_place(x: Any, name: str) -> np.ndarray:
+    """`x`, a float32 or float64 array that can be updated where it is."""
+    shape = _check.real_array(x, name).shape
+    checked = _check.output(x, shape, x.dtype, name)
+    assert checked is not None
+    return checked
 
 
-def _vector(param: Any, name: str) -> int:
-    _writable(param, name)
+def _vector(param: Any) -> np.ndarray:
+    param = _in_place(param, "param")
     if param.ndim != 1:
-        raise ValueError(f"{name} must be one flat vector, got shape {param.shape}")
-    return int(param.size)
+        raise ValueError(f"param must be one flat vector, got shape {param.shape}")
+    return param
 
 
-def _same(param: np.ndarray, a: Any, name: str, writes: bool) -> None:
-    if writes:
-        _check.output(a, param.shape, param.dtype, name)
-    elif _check.like(param, a, name, param.shape) is not a:
-        raise ValueError(
-            f"{name} must be C-contiguous and aligned, got strides {a.strides}"
-        )
+def _state(param: np.ndarray, a: Any, name: str) -> np.ndarray:
+    """`a`, an array like `param` that can be updated where it is."""
+    return _check.like(param, _in_place(a, name), name, param.shape)
 
 
 def _distinct(**vectors: np.ndarray) -> None:
@@ -151,9 +146,7 @@ def _distinct(**vectors: np.ndarray) -> None:
     for i, (name, a) in enumerate(named):
         for other, b in named[:i]:
             if np.may_share_memory(a, b):
-                raise ValueError(
-                    f"{name} must not overlap {other}, got memory shared with it"
-                )
+                raise ValueError(f"{name} must not overlap {other}, got memory shared with it")
 
 
 def _decayed(decayed: int | None, size: int) -> int:
@@ -161,7 +154,5 @@ def _decayed(decayed: int | None, size: int) -> int:
         return size
     count = checks.non_negative_int(decayed, "decayed")
     if count > size:
-        raise ValueError(
-            f"decayed must be at most the length of param, {size}, got {count}"
-        )
+        raise ValueError(f"decayed must be at most the length of param, {size}, got {count}")
     return count

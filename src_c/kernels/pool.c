@@ -64,9 +64,7 @@ void BNC_KERNEL(max_pool)(const bnc_real *restrict x, const struct bnc_taps *t,
 }
 
 BNC_INLINE bnc_int saved_tap(const void *index, int wide, int64_t i)
-{
-    return wide ? (bnc_int)((const int32_t *)index)[i] : (bnc_int)((const uint8_t *)index)[i];
-}
+{ return wide ? (bnc_int)((const int32_t *)index)[i] : (bnc_int)((const uint8_t *)index)[i]; }
 
 /* dx += dy at the saved taps. Steps above 1 leave too few neighbours to be worth a vector. */
 void BNC_KERNEL(max_pool_backward)(const bnc_real *restrict dy, const void *restrict index,

@@ -198,6 +198,23 @@ def test_vectors_that_cannot_be_updated_are_refused(dtype):
             F.sgd_step(*arguments, lr=0.1, momentum=0.9)
 
 
+def test_adamw_state_must_be_given(dtype):
+    param, grad, m = vectors(3, 6, dtype)
+    with pytest.raises(TypeError, match="v must be a NumPy array"):
+        F.adamw_step(param, grad, m, None, lr=0.1, step=1)
+    with pytest.raises(ValueError, match="v must not overlap m"):
+        F.adamw_step(param, grad, m, m, lr=0.1, step=1)
+
+
+def test_memory_mapped_vectors_are_updated(dtype, tmp_path):
+    param = np.memmap(tmp_path / "param", dtype=dtype, mode="w+", shape=(6,))
+    (grad,) = vectors(1, 6, dtype)
+    F.sgd_step(param, grad, lr=1.0)
+    np.testing.assert_array_equal(param, -grad)
+    F.scale_(param, 2.0)
+    np.testing.assert_array_equal(param, -2 * grad)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
