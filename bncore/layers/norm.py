@@ -100,6 +100,8 @@ class BatchNorm(Layer):
         zero_gamma = checks.boolean(zero_gamma, "zero_gamma")
         if zero_gamma and not has_weight:
             raise ValueError("zero_gamma: expected False without a weight, got True")
+        # also on the instance, where forward finds them faster than on the class
+        self.training, self.keeps, self._saved = True, True, None
         c = self.num_features
         self.weight: Array | None = (
             np.full(c, 0.0 if zero_gamma else 1.0, self.dtype) if has_weight else None
@@ -128,18 +130,19 @@ class BatchNorm(Layer):
         activation : None or "relu"
             Used where the layer has none of its own (a residual block's).
         """
-        batch = (self.training and not self.frozen) or self.running_mean is None
+        running_mean = self.running_mean
+        batch = (self.training and not self.frozen) or running_mean is None
         momentum = self.momentum
         if momentum is None:
             momentum = 1.0 / (self.num_batches_tracked + 1)
         try:
-            if self.running_mean is None:  # there may be no array to tell how many channels
+            if running_mean is None:  # there may be no array to tell how many channels
                 self._judge_channels(x)
             y, saved = batch_norm(
                 x,
                 self.weight,
                 self.bias,
-                self.running_mean,
+                running_mean,
                 self.running_var,
                 training=batch,
                 momentum=momentum,
@@ -153,7 +156,7 @@ class BatchNorm(Layer):
             locate(error, "", self)
             self._judge_channels(x)  # clearer than what functional says of the weight
             raise
-        if batch and self.running_mean is not None and y.size:
+        if batch and running_mean is not None and y.size:
             self.num_batches_tracked += 1
         if self.keeps:
             self._saved = saved

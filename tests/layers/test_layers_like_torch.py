@@ -156,6 +156,7 @@ def same_state(ours, theirs):
         np.testing.assert_allclose(value, expected[key].numpy(), err_msg=key, **CLOSE)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_forward_backward_and_running_statistics_follow_torch(name, training):
