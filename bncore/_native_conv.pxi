@@ -27,7 +27,9 @@ def conv_backward(dy, x, weight, y, geometry, bint need_dx, bint need_dbias, dwe
     return product_backward(&g, dtype, dy, x, weight, y, dx, need_dbias, dweight, dbias, False)
 
 
-def conv_transpose_backward(dy, x, weight, y, geometry, bint need_dx, bint need_dbias, dweight, dbias):
+def conv_transpose_backward(
+    dy, x, weight, y, geometry, bint need_dx, bint need_dbias, dweight, dbias
+):
     """(dx or None, dweight, dbias or None); y is given if a ReLU followed."""
     cdef bnc_conv g
     cdef int dtype = fill_geometry(&g, x, geometry)
@@ -35,7 +37,9 @@ def conv_transpose_backward(dy, x, weight, y, geometry, bint need_dx, bint need_
     return product_backward(&g, dtype, dy, x, weight, y, dx, need_dbias, dweight, dbias, True)
 
 
-cdef object conv_forward(object x, object weight, object bias, object geometry, bint relu, object out, bint transposed):
+cdef object conv_forward(
+    object x, object weight, object bias, object geometry, bint relu, object out, bint transposed
+):
     cdef bnc_conv g
     cdef int dtype = fill_geometry(&g, x, geometry)
     cdef cnp.npy_intp dims[4]
@@ -76,13 +80,15 @@ cdef inline int64_t count_weight(const bnc_conv* g) noexcept:
 
 
 cdef inline void* elements(object o, int dtype, int64_t count) except NULL:
-    """Pointer to an array of `dtype` with that many elements, whatever its shape: functional has seen to that."""
+    """Pointer to an array of `dtype` with that many elements; functional has seen to its shape."""
     if real_type(o) != dtype or cnp.PyArray_SIZE(<Array>o) != count:
         raise Refused
     return data_of(o)
 
 
-cdef inline void* elements_out(object o, int dtype, int64_t count, object a, object b, object c) except NULL:
+cdef inline void* elements_out(
+    object o, int dtype, int64_t count, object a, object b, object c
+) except NULL:
     """The same for writing, without overlap with a, b, c (contiguous arrays or None)."""
     cdef void* p = elements(o, dtype, count)
     if not is_writable(o) or overlap(o, a) or overlap(o, b) or overlap(o, c):
@@ -91,8 +97,8 @@ cdef inline void* elements_out(object o, int dtype, int64_t count, object a, obj
 
 
 cdef object product_forward(
-    const bnc_conv* g, int dtype, object x, object weight, object bias, bint relu, object out, int ndim,
-    cnp.npy_intp* dims, bint transposed
+    const bnc_conv* g, int dtype, object x, object weight, object bias, bint relu, object out,
+    int ndim, cnp.npy_intp* dims, bint transposed
 ):
     """Either kind of convolution; y has shape `dims` if it is not given."""
     cdef const bnc_ops* ops = ops_for(dtype)
@@ -114,13 +120,14 @@ cdef object product_forward(
 
 
 cdef object product_backward(
-    const bnc_conv* g, int dtype, object dy, object x, object weight, object y, object dx, bint need_dbias,
-    object dweight, object dbias, bint transposed
+    const bnc_conv* g, int dtype, object dy, object x, object weight, object y, object dx,
+    bint need_dbias, object dweight, object dbias, bint transposed
 ):
     """Either kind of convolution; dx is the array to fill, or None."""
     cdef const bnc_ops* ops = ops_for(dtype)
     cdef int64_t y_count = count_in(g) if transposed else count_out(g)
     cdef int64_t y_channels = g.ci if transposed else g.co
+    cdef int64_t y_pixels = g.h * g.w if transposed else g.oh * g.ow
     cdef const void* px = elements(x, dtype, count_out(g) if transposed else count_in(g))
     cdef const void* pw = elements(weight, dtype, count_weight(g))
     cdef const void* pdy = elements(dy, dtype, y_count)
@@ -137,19 +144,23 @@ cdef object product_backward(
             dbias = new_vector(y_channels, dtype)
         pdbias = vector_out(dbias, dtype, y_channels)
         elements_out(dbias, dtype, y_channels, dy, x, weight)
-    if y is not None: # behind a ReLU: the gradient where y > 0, in an array of its own
+    if y is not None:  # behind a ReLU: the gradient where y > 0, in an array of its own
         py = elements(y, dtype, y_count)
         masked = new_like(dy)
         pg = data_of(masked)
     with nogil:
         if py != NULL:
-            error = ops.relu_gradient(y_count, pdy, py, pg)
+            error = ops.activation_backward(pdy, py, pg, y_count, BNC_RELU, 0)
             pdy = pg
         if not error and pdx != NULL:
             error = (ops.conv if transposed else ops.conv_transpose)(g, pdy, pw, NULL, 0, pdx)
         if not error:
-            error = ops.conv_weight_gradient(g, pdy if transposed else px, px if transposed else pdy, pdweight)
+            error = ops.conv_weight_gradient(
+                g, pdy if transposed else px, px if transposed else pdy, pdweight
+            )
         if not error and pdbias != NULL:
-            error = ops.conv_bias_gradient(g.n, y_channels, y_count // (g.n * y_channels) if g.n else 0, g.channels_last, pdy, pdbias)
+            error = ops.conv_bias_gradient(
+                g.n, y_channels, y_pixels, g.channels_last, pdy, pdbias
+            )
     raise_for(error)
     return dx, dweight, dbias if need_dbias else None

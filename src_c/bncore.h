@@ -125,8 +125,6 @@ typedef struct {
     /* dbias (c,) = sum of dy over images and pixels */                                           \
     O(conv_bias_gradient,                                                                         \
       (int64_t n, int64_t c, int64_t pixels, int channels_last, const void *dy, void *dbias))     \
-    /* g = dy where y > 0, else 0 */                                                              \
-    O(relu_gradient, (int64_t count, const void *dy, const void *y, void *g))                     \
     O(activation, (const void *x, void *y, int64_t size, int kind, double slope))                 \
     O(activation_backward,                                                                        \
       (const void *dy, const void *kept, void *dx, int64_t size, int kind, double slope))         \

@@ -1,5 +1,5 @@
 /* The runs a convolution moves around its products: copied, added, transposed, finished with
- * bias and ReLU, masked. */
+ * bias and ReLU. */
 #include "kernels.h"
 
 #include <string.h>
@@ -75,9 +75,9 @@ void BNC_KERNEL(bias_relu)(bnc_real *restrict y, const bnc_real *restrict bias, 
         for (int64_t i = 0; i < n; i++) y[i] = y[i] < 0 ? 0 : y[i];
 }
 
-/* g = dy where y > 0, else 0 */
-void BNC_KERNEL(relu_gradient)(const bnc_real *restrict dy, const bnc_real *restrict y,
-                               bnc_real *restrict g, int64_t n)
+/* c += a b, element by element: one tap of a depthwise convolution, or of a gradient of it. */
+void BNC_KERNEL(multiply_add)(const bnc_real *restrict a, const bnc_real *restrict b,
+                              bnc_real *restrict c, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) g[i] = y[i] > 0 ? dy[i] : 0;
+    for (int64_t i = 0; i < n; i++) c[i] += a[i] * b[i];
 }

@@ -98,12 +98,34 @@ static void panel(int transposed, const bnc_real *a, int64_t lda, const bnc_real
     }
 }
 
+/* Sum of a[p] b[p step], step being 1 or 0, in vectors: one column of a product. */
+static bnc_real dot(const bnc_real *a, const bnc_real *b, int64_t step, int64_t k)
+{
+    vreal sum[4] = {vzero(), vzero(), vzero(), vzero()};
+    const vreal first = vset(b[0]);
+    bnc_real rest = 0;
+    int64_t p = 0;
+    for (; p + 4 * VL <= k; p += 4 * VL)
+        UNROLL for (int v = 0; v < 4; v++) sum[v] +=
+            vload(a + p + v * VL) * (step ? vload(b + p + v * VL) : first);
+    for (; p + VL <= k; p += VL) sum[0] += vload(a + p) * (step ? vload(b + p) : first);
+    for (; p < k; p++) rest += a[p] * b[p * step];
+    return (bnc_real)(vsum(sum[0] + sum[1] + (sum[2] + sum[3])) + (double)rest);
+}
+
 /* C (m x n) = A B, or C += A B if add. A is m x k, row p of its transpose at a + p lda if
  * transposed; B is k x n. lda and ldb may be 0: one row that counts as all. C overlaps neither. */
 void BNC_KERNEL(gemm)(int transposed, const bnc_real *restrict a, int64_t lda,
                       const bnc_real *restrict b, int64_t ldb, bnc_real *restrict c, int64_t ldc,
                       int64_t m, int64_t n, int64_t k, int add)
 {
+    if (n == 1 && !transposed && ldb <= 1 && k > 0) {
+        for (int64_t i = 0; i < m; i++) {
+            const bnc_real sum = dot(a + i * lda, b, ldb, k);
+            c[i * ldc] = add ? c[i * ldc] + sum : sum;
+        }
+        return;
+    }
     _Alignas(64) bnc_real copy[KC * NR];
     for (int64_t p = 0; p < k || p == 0; p += KC) {
         const int64_t depth = k - p < KC ? k - p : KC;

@@ -48,7 +48,7 @@ K(add_rows, (const bnc_real *src, int64_t src_pitch, bnc_real *dst, int64_t dst_
 K(transpose, (const bnc_real *src, int64_t src_pitch, int64_t src_step, bnc_real *dst,
               int64_t dst_pitch, int64_t rows, int64_t columns))
 K(bias_relu, (bnc_real * y, const bnc_real *bias, int64_t bias_step, int64_t n, int relu))
-K(relu_gradient, (const bnc_real *dy, const bnc_real *y, bnc_real *g, int64_t n))
+K(multiply_add, (const bnc_real *a, const bnc_real *b, bnc_real *c, int64_t n))
 /* activation.c: y = f(x), dx = dy f'(x), the dropout mask; in place is allowed */
 K(activation, (const bnc_real *x, bnc_real *y, int64_t n, int kind, bnc_real slope))
 K(activation_backward, (const bnc_real *dy, const bnc_real *kept, bnc_real *dx, int64_t n, int kind, bnc_real slope))

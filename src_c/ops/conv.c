@@ -21,8 +21,10 @@ conv_sizes conv_sizes_of(const bnc_conv *g)
     s.cout = g->co / g->groups;
     s.kernel = g->kh * g->kw;
     s.taps = s.cin * s.kernel;
-    s.direct = g->channels_last && s.kernel == 1 && g->sh == 1 && g->sw == 1 && g->ph == 0 &&
-               g->pw == 0 && g->oh == g->h && g->ow == g->w;
+    s.depthwise = g->channels_last && g->groups > 1 && s.cin == 1 && s.cout == 1;
+    s.steps = s.depthwise ? 1 : g->groups;
+    s.direct = g->channels_last && !s.depthwise && s.kernel == 1 && g->sh == 1 && g->sw == 1 &&
+               g->ph == 0 && g->pw == 0 && g->oh == g->h && g->ow == g->w;
     /* Whole vectors of pixels; the length depends on sizes alone, not on threads. */
     int64_t band = PATCH_BYTES / (int64_t)sizeof(bnc_real) / s.taps;
     band = bnc_min(band, bnc_ceil_div(s.total, ENOUGH_BANDS));
@@ -49,8 +51,8 @@ typedef struct {
  *
  * Channels first reads the weight as it is. Channels last wants its taps in the order of the
  * patches, (k, l, channel): forward as (groups, taps, cout), so that a row holds what one tap gives
- * to every output channel; the input gradient as (out, taps). Work is cut into blocks of output
- * channels. */
+ * to every output channel; the input gradient as (out, taps); depthwise always (taps, out). Work is
+ * cut into blocks of output channels. */
 
 enum { PACK_BLOCK = 64 };
 
@@ -85,6 +87,10 @@ static bnc_real *pack(const conv_sizes *s, const bnc_real *weight, int backward,
 {
     bnc_real *packed = bnc_pool_get((size_t)(s->g->co * s->taps) * sizeof(bnc_real));
     if (!packed) return NULL;
+    if (s->depthwise) {
+        KERNELS->transpose(weight, s->kernel, 1, packed, s->g->co, s->g->co, s->kernel);
+        return packed;
+    }
     packing p = {s, weight, packed, backward};
     bnc_run(pack_block, &p, s->g->groups * (bnc_ceil_div(s->cout, PACK_BLOCK)), threads);
     return packed;
@@ -143,6 +149,13 @@ static void forward_last(const call *a, int64_t group, int64_t first, int64_t la
     const int64_t count = last - first, co = s->g->co;
     const bnc_real *patches = cols;
     bnc_real *y = a->to + first * co + group * s->cout;
+    if (s->depthwise) {
+        memset(y, 0, (size_t)(count * co) * sizeof(bnc_real));
+        conv_depthwise(s, CONV_SUM_Y, conv_readable(a->from), y, conv_readable(a->weight), first,
+                       last);
+        finish(a, y, 0, co, count, co);
+        return;
+    }
     if (s->direct)
         patches = a->from + first * s->g->ci + group * s->cin;
     else
@@ -163,7 +176,7 @@ static void forward_band(int64_t chunk, void *arg)
         atomic_store(&a->failed, 1);
         return;
     }
-    for (int64_t group = 0; group < s->g->groups; group++)
+    for (int64_t group = 0; group < s->steps; group++)
         (s->g->channels_last ? forward_last : forward_first)(a, group, first, last, cols);
     bnc_pool_put(cols);
 }
@@ -212,6 +225,10 @@ static void backward_last(const call *a, int64_t group, int64_t first, int64_t l
     const int64_t count = last - first, ci = s->g->ci, co = s->g->co;
     const bnc_real *dy = a->from + first * co + group * s->cout;
     const bnc_real *weight = a->weight + group * s->cout * s->taps;
+    if (s->depthwise) {
+        conv_depthwise(s, CONV_SUM_X, a->to, conv_readable(dy), conv_readable(weight), first, last);
+        return;
+    }
     if (s->direct) {
         KERNELS->gemm(0, dy, co, weight, s->taps, a->to + first * ci + group * s->cin, ci, count,
                       s->taps, s->cout, 0);
@@ -241,7 +258,7 @@ static void backward_images(int64_t chunk, void *arg)
         memset(to, 0, (size_t)(images * size * g->ci) * sizeof(bnc_real));
     }
     for (int64_t first = begin; first < end; first += s->band)
-        for (int64_t group = 0; group < g->groups; group++)
+        for (int64_t group = 0; group < s->steps; group++)
             (g->channels_last ? backward_last : backward_first)(
                 a, group, first, bnc_min(end, first + s->band), cols);
     bnc_pool_put(cols);

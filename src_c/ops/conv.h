@@ -24,13 +24,16 @@ typedef struct {
     int64_t taps;   /* cin kernel */
     int64_t band;   /* pixels worked on at a time */
     int64_t bands;  /* in total */
+    int depthwise;  /* channels last, one channel per group: no products, but all groups at once */
     int direct;     /* the image itself is the matrix of patches */
+    int64_t steps;  /* groups to go through one by one */
 } conv_sizes;
 
 #define conv_sizes_of BNC_OP(conv_sizes_of)
 #define conv_threads BNC_OP(conv_threads)
 #define conv_gather BNC_OP(conv_gather)
 #define conv_scatter BNC_OP(conv_scatter)
+#define conv_depthwise BNC_OP(conv_depthwise)
 
 conv_sizes conv_sizes_of(const bnc_conv *g);
 
@@ -45,5 +48,15 @@ void conv_gather(const conv_sizes *s, const bnc_real *x, int64_t group, int64_t 
 /* x += the patches, each where it was read. */
 void conv_scatter(const conv_sizes *s, bnc_real *x, int64_t group, int64_t first, int64_t last,
                   const bnc_real *cols);
+
+/* Depthwise: adds to one of x (images), y (the band's output pixels), weight (taps, channels) the
+ * products of the two others, which are only read. */
+typedef enum { CONV_SUM_Y, CONV_SUM_X, CONV_SUM_WEIGHT } conv_sum;
+void conv_depthwise(const conv_sizes *s, conv_sum sum, bnc_real *x, bnc_real *y, bnc_real *weight,
+                    int64_t first, int64_t last);
+
+/* For functions that write to their argument in some directions, called in one where they do
+ * not. */
+static inline bnc_real *conv_readable(const bnc_real *p) { return (bnc_real *)(uintptr_t)p; }
 
 #endif

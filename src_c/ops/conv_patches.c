@@ -1,11 +1,21 @@
 /* Patches of images: gathered into a matrix, or a matrix added back to the images. One thread;
- * no arithmetic but sums.
+ * no arithmetic but sums, except for the depthwise convolution, which is too thin for a product.
  *
- * Both directions walk the same way (`back` says which), over rectangles of output pixels inside
- * one image. What a patch has outside the image is 0 in the matrix and dropped on the way back. */
+ * All walk the same way, over rectangles of output pixels inside one image. What a patch has
+ * outside the image is 0 in the matrix and dropped on the way back. */
 #include "conv.h"
 
 #include <string.h>
+
+/* What is done with the pixels of a band. */
+typedef struct {
+    const conv_sizes *s;
+    bnc_real *x;    /* the convolution's input images; only read by gather and two of the sums */
+    bnc_real *band; /* the matrix of patches, or the output pixels */
+    bnc_real *weight;
+    int64_t group, width; /* width: pixels of the band */
+    int mode;             /* 1: back to the image (gather or scatter); a conv_sum for depthwise */
+} task;
 
 /* Rows [i0, i1) by columns [j0, j1) of output pixels of one image; `at` is its first pixel's
  * place in the band. The pixels follow each other in memory: whole rows, or a piece of one. */
@@ -13,8 +23,7 @@ typedef struct {
     int64_t image, i0, i1, j0, j1, at;
 } rectangle;
 
-typedef void visit_fn(const conv_sizes *s, int back, bnc_real *x, int64_t group, rectangle r,
-                      int64_t width, bnc_real *cols);
+typedef void visit_fn(const task *t, rectangle r);
 
 /* The range of positions i with 0 <= i stride + offset < size, clipped to [*from, *to). */
 static void inside(int64_t stride, int64_t offset, int64_t size, int64_t *from, int64_t *to)
@@ -25,12 +34,12 @@ static void inside(int64_t stride, int64_t offset, int64_t size, int64_t *from, 
     *to = bnc_max(*from, bnc_min(*to, high));
 }
 
-/* Pixels [first, last) of the batch as rectangles: images are cut into a part of a row, whole
- * rows, a part of a row. */
-static void walk(const conv_sizes *s, int back, bnc_real *x, int64_t group, int64_t first,
-                 int64_t last, bnc_real *cols, visit_fn *visit)
+/* The pixels from `first` on as rectangles: images are cut into a part of a row, whole rows, a part
+ * of a row. */
+static void walk(const task *t, int64_t first, visit_fn *visit)
 {
-    const int64_t ow = s->g->ow, width = last - first;
+    const conv_sizes *s = t->s;
+    const int64_t ow = s->g->ow, last = first + t->width;
     for (int64_t q = first; q < last;) {
         const int64_t image = q / s->pixels, start = q - image * s->pixels;
         const int64_t end = bnc_min(s->pixels, start + last - q);
@@ -42,39 +51,37 @@ static void walk(const conv_sizes *s, int back, bnc_real *x, int64_t group, int6
             else
                 r.j1 = bnc_min(ow, j + end - p);
             next = p + (r.i1 - r.i0) * (r.j1 - r.j0);
-            visit(s, back, x, group, r, width, cols);
+            visit(t, r);
         }
         q += end - start;
     }
 }
 
 /* Channels first: row (c, k, l) of the matrix holds one tap of every pixel. */
-static void visit_first(const conv_sizes *s, int back, bnc_real *x, int64_t group, rectangle r,
-                        int64_t width, bnc_real *cols)
+static void visit_first(const task *t, rectangle r)
 {
+    const conv_sizes *s = t->s;
     const bnc_conv *g = s->g;
-    const int64_t columns = r.j1 - r.j0, count = (r.i1 - r.i0) * columns;
-    for (int64_t k = 0; k < g->kh; k++) {
-        const int64_t down = k * g->dh - g->ph;
-        int64_t i0 = r.i0, i1 = r.i1;
+    const int64_t columns = r.j1 - r.j0, count = (r.i1 - r.i0) * columns, plane = g->h * g->w;
+    for (int64_t tap = 0; tap < s->kernel; tap++) {
+        const int64_t down = tap / g->kw * g->dh - g->ph, right = tap % g->kw * g->dw - g->pw;
+        int64_t i0 = r.i0, i1 = r.i1, j0 = r.j0, j1 = r.j1;
         inside(g->sh, down, g->h, &i0, &i1);
-        for (int64_t l = 0; l < g->kw; l++) {
-            const int64_t right = l * g->dw - g->pw;
-            int64_t j0 = r.j0, j1 = r.j1;
-            inside(g->sw, right, g->w, &j0, &j1);
-            const int64_t rows = i1 - i0, n = j1 - j0;
-            bnc_real *plane = x + (r.image * g->ci + group * s->cin) * g->h * g->w;
-            bnc_real *row = cols + (k * g->kw + l) * width + r.at;
-            for (int64_t c = 0; c < s->cin; c++, plane += g->h * g->w, row += s->kernel * width) {
-                if (!back && rows * n < count) memset(row, 0, (size_t)count * sizeof(bnc_real));
-                if (rows * n == 0) continue;
-                bnc_real *image = plane + (i0 * g->sh + down) * g->w + j0 * g->sw + right;
-                bnc_real *patch = row + (i0 - r.i0) * columns + j0 - r.j0;
-                if (back)
-                    KERNELS->add_rows(patch, columns, image, g->sh * g->w, g->sw, rows, n);
-                else
-                    KERNELS->copy_rows(image, g->sh * g->w, g->sw, patch, columns, rows, n);
-            }
+        inside(g->sw, right, g->w, &j0, &j1);
+        const int64_t rows = i1 - i0, n = j1 - j0;
+        const int64_t image_at = (i0 * g->sh + down) * g->w + j0 * g->sw + right;
+        const int64_t patch_at = (i0 - r.i0) * columns + j0 - r.j0;
+        bnc_real *x = t->x + (r.image * g->ci + t->group * s->cin) * plane;
+        bnc_real *row = t->band + tap * t->width + r.at;
+        for (int64_t c = 0; c < s->cin; c++, x += plane, row += s->kernel * t->width) {
+            if (!t->mode && rows * n < count) memset(row, 0, (size_t)count * sizeof(bnc_real));
+            if (rows == 0 || n == 0) continue;
+            if (t->mode)
+                KERNELS->add_rows(row + patch_at, columns, x + image_at, g->sh * g->w, g->sw, rows,
+                                  n);
+            else
+                KERNELS->copy_rows(x + image_at, g->sh * g->w, g->sw, row + patch_at, columns, rows,
+                                   n);
         }
     }
 }
@@ -88,8 +95,8 @@ static void move(int back, bnc_real *image, int64_t image_pitch, bnc_real *patch
         KERNELS->copy_rows(image, image_pitch, 1, patch, patch_pitch, rows, n);
 }
 
-/* Kernel rows [k0, k1) by columns [l0, l1) of one patch; a points at the image's first tap of
- * these, b at the patch's. */
+/* A piece of one patch, kernel rows by columns; a points at the image's first tap of these, b at
+ * the patch's. */
 static void move_taps(const conv_sizes *s, int back, bnc_real *a, bnc_real *b, int64_t rows,
                       int64_t columns)
 {
@@ -103,28 +110,49 @@ static void move_taps(const conv_sizes *s, int back, bnc_real *a, bnc_real *b, i
         move(back, a + k * a_row, g->dw * g->ci, b + k * b_row, s->cin, columns, s->cin);
 }
 
-/* Channels last: row (pixel) of the matrix holds its whole patch. */
-static void visit_last(const conv_sizes *s, int back, bnc_real *x, int64_t group, rectangle r,
-                       int64_t width, bnc_real *cols)
+/* One tap after the other of one pixel of a depthwise convolution: every channel is a lane. */
+static void sum_taps(const task *t, bnc_real *x, bnc_real *y, bnc_real *weight, int64_t rows,
+                     int64_t columns)
 {
+    const bnc_conv *g = t->s->g;
+    for (int64_t k = 0; k < rows; k++)
+        for (int64_t l = 0; l < columns; l++) {
+            bnc_real *xt = x + (k * g->dh * g->w + l * g->dw) * g->ci;
+            bnc_real *wt = weight + (k * g->kw + l) * g->ci;
+            if (t->mode == CONV_SUM_Y)
+                KERNELS->multiply_add(xt, wt, y, g->ci);
+            else if (t->mode == CONV_SUM_X)
+                KERNELS->multiply_add(y, wt, xt, g->ci);
+            else
+                KERNELS->multiply_add(xt, y, wt, g->ci);
+        }
+}
+
+/* Channels last: row (pixel) of the band holds its whole patch, or, depthwise, the pixel itself. */
+static void visit_last(const task *t, rectangle r)
+{
+    const conv_sizes *s = t->s;
     const bnc_conv *g = s->g;
-    bnc_real *image = x + r.image * g->h * g->w * g->ci + group * s->cin;
-    bnc_real *patch = cols + r.at * s->taps;
-    (void)width;
+    const int64_t step = s->depthwise ? g->ci : s->taps;
+    bnc_real *image = t->x + r.image * g->h * g->w * g->ci + t->group * s->cin;
+    bnc_real *at = t->band + r.at * step;
     for (int64_t i = r.i0; i < r.i1; i++) {
         const int64_t y = i * g->sh - g->ph;
         int64_t k0 = 0, k1 = g->kh;
         inside(g->dh, y, g->h, &k0, &k1);
-        for (int64_t j = r.j0; j < r.j1; j++, patch += s->taps) {
+        for (int64_t j = r.j0; j < r.j1; j++, at += step) {
             const int64_t left = j * g->sw - g->pw;
             int64_t l0 = 0, l1 = g->kw;
             inside(g->dw, left, g->w, &l0, &l1);
-            const int64_t rows = k1 - k0, columns = l1 - l0;
-            if (!back && rows * columns < s->kernel)
-                memset(patch, 0, (size_t)s->taps * sizeof(bnc_real));
-            if (rows && columns)
-                move_taps(s, back, image + ((y + k0 * g->dh) * g->w + left + l0 * g->dw) * g->ci,
-                          patch + (k0 * g->kw + l0) * s->cin, rows, columns);
+            const int64_t rows = k1 - k0, columns = l1 - l0, first = k0 * g->kw + l0;
+            bnc_real *x = image + ((y + k0 * g->dh) * g->w + left + l0 * g->dw) * g->ci;
+            if (s->depthwise) {
+                sum_taps(t, x, at, t->weight + first * g->ci, rows, columns);
+                continue;
+            }
+            if (!t->mode && rows * columns < s->kernel)
+                memset(at, 0, (size_t)s->taps * sizeof(bnc_real));
+            if (rows && columns) move_taps(s, t->mode, x, at + first * s->cin, rows, columns);
         }
     }
 }
@@ -132,15 +160,20 @@ static void visit_last(const conv_sizes *s, int back, bnc_real *x, int64_t group
 void conv_gather(const conv_sizes *s, const bnc_real *x, int64_t group, int64_t first, int64_t last,
                  bnc_real *cols)
 {
-    /* walk() is one for both directions, so it takes the image as writable; this direction only
-     * reads it. */
-    walk(s, 0, (bnc_real *)(uintptr_t)x, group, first, last, cols,
-         s->g->channels_last ? visit_last : visit_first);
+    const task t = {s, conv_readable(x), cols, NULL, group, last - first, 0};
+    walk(&t, first, s->g->channels_last ? visit_last : visit_first);
 }
 
 void conv_scatter(const conv_sizes *s, bnc_real *x, int64_t group, int64_t first, int64_t last,
                   const bnc_real *cols)
 {
-    walk(s, 1, x, group, first, last, (bnc_real *)(uintptr_t)cols,
-         s->g->channels_last ? visit_last : visit_first);
+    const task t = {s, x, conv_readable(cols), NULL, group, last - first, 1};
+    walk(&t, first, s->g->channels_last ? visit_last : visit_first);
+}
+
+void conv_depthwise(const conv_sizes *s, conv_sum sum, bnc_real *x, bnc_real *y, bnc_real *weight,
+                    int64_t first, int64_t last)
+{
+    const task t = {s, x, y, weight, 0, last - first, sum};
+    walk(&t, first, visit_last);
 }

@@ -3,8 +3,8 @@
  *
  * The pixels are cut into a number of parts that depends on sizes alone; each part is summed in
  * its own array, and these are added in order: the same bits for any number of threads. The sums of
- * a part lie as the product leaves them: (groups, taps, cout) in channels first, else
- * (out, taps). */
+ * a part lie as the product leaves them: (groups, taps, cout) in channels first, (taps, out)
+ * for a depthwise convolution, else (out, taps). */
 #include "conv.h"
 
 #include <stdatomic.h>
@@ -48,6 +48,14 @@ static void add_last(const call *a, int64_t group, int64_t first, int64_t last, 
 {
     const conv_sizes *s = &a->s;
     const bnc_real *patches = cols;
+    if (s->depthwise) { /* sums of a band on their own, so that a long sum errs like a short one */
+        bnc_real *one = add ? cols : sums;
+        memset(one, 0, (size_t)a->size * sizeof(bnc_real));
+        conv_depthwise(s, CONV_SUM_WEIGHT, conv_readable(a->x),
+                       conv_readable(a->dy) + first * s->g->co, one, first, last);
+        if (add) KERNELS->add_rows(cols, 0, sums, 0, 1, 1, a->size);
+        return;
+    }
     if (s->direct)
         patches = a->x + first * s->g->ci + group * s->cin;
     else
@@ -63,14 +71,14 @@ static void sum_part(int64_t part, void *arg)
     const conv_sizes *s = &a->s;
     const int64_t begin = s->bands * part / a->parts, end = s->bands * (part + 1) / a->parts;
     bnc_real *cols = NULL;
-    if (!s->direct &&
-        !(cols = bnc_pool_get((size_t)((s->taps + s->cout) * s->band) * sizeof(bnc_real)))) {
+    const int64_t room = s->depthwise ? a->size : (s->taps + s->cout) * s->band;
+    if (!s->direct && !(cols = bnc_pool_get((size_t)room * sizeof(bnc_real)))) {
         atomic_store(&a->failed, 1);
         return;
     }
     if (begin == end) memset(sums_of(a, part), 0, (size_t)a->size * sizeof(bnc_real));
     for (int64_t band = begin; band < end; band++)
-        for (int64_t group = 0; group < s->g->groups; group++)
+        for (int64_t group = 0; group < s->steps; group++)
             (s->g->channels_last ? add_last : add_first)(
                 a, group, band * s->band, bnc_min(s->total, (band + 1) * s->band), cols,
                 sums_of(a, part) + group * s->cout * s->taps, band > begin);
@@ -91,7 +99,9 @@ static void merge_block(int64_t chunk, void *arg)
 static void unpack(const call *a, bnc_real *dweight)
 {
     const conv_sizes *s = &a->s;
-    if (s->g->channels_last)
+    if (s->depthwise)
+        KERNELS->transpose(a->sums, s->g->co, 1, dweight, s->kernel, s->kernel, s->g->co);
+    else if (s->g->channels_last)
         for (int64_t o = 0; o < s->g->co; o++)
             KERNELS->transpose(a->sums + o * s->taps, s->cin, 1, dweight + o * s->taps, s->kernel,
                                s->kernel, s->cin);

@@ -10,7 +10,7 @@ import numpy as np
 from bncore import functional as F
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One call: sizes as in PyTorch, channels first."""
 
@@ -122,6 +122,8 @@ CASES = [
     Case("groups", (2, 6, 5, 5), (9, 2, 3, 3), {"groups": 3, "padding": 1}),
     Case("groups with stride and dilation", (2, 4, 9, 9), (4, 2, 3, 3), {"groups": 2, "stride": 2, "dilation": 2}),
     Case("depthwise", (2, 5, 6, 6), (5, 1, 3, 3), {"groups": 5, "padding": 1}),
+    Case("depthwise, strided and dilated", (2, 19, 9, 8), (19, 1, 3, 2), {"groups": 19, "stride": (2, 1), "dilation": (1, 2), "padding": (0, 2)}),
+    Case("depthwise 1x1", (2, 5, 3, 4), (5, 1, 1, 1), {"groups": 5}),
     Case("depthwise with multiplier", (1, 3, 6, 4), (6, 1, 3, 3), {"groups": 3, "stride": 2}),
     Case("first layer", (3, 1, 8, 8), (16, 1, 3, 3), {"padding": 1}),
     Case("wide", (2, 33, 4, 4), (50, 33, 3, 3), {"padding": 1}),
@@ -133,6 +135,7 @@ CASES = [
     Case("transposed, output padding", (2, 4, 3, 3), (4, 3, 3, 3), {"stride": (2, 3), "padding": 1, "output_padding": (1, 2)}, True),
     Case("transposed, padding beyond dilation", (1, 2, 5, 5), (2, 2, 2, 2), {"dilation": 3, "output_padding": 2}, True),
     Case("transposed, groups", (2, 6, 3, 4), (6, 2, 3, 2), {"groups": 3, "stride": 2, "dilation": 2}, True),
+    Case("transposed, depthwise", (2, 5, 4, 4), (5, 1, 3, 3), {"groups": 5, "stride": 2, "padding": 1}, True),
     Case("transposed, one pixel", (1, 3, 1, 1), (3, 2, 4, 3), {}, True),
     Case("transposed, more padding than kernel", (1, 2, 6, 6), (2, 3, 2, 2), {"padding": 2}, True),
     Case("transposed, same", (2, 2, 4, 5), (2, 3, 2, 3), {"padding": "same"}, True),

@@ -39,7 +39,7 @@ def conv_backward(
     dbias: np.ndarray | None,
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
     """(dx or None, dweight, dbias or None); `y` is given if a ReLU followed."""
-    g = dy if y is None else dy * (y > 0)
+    g = dy if y is None else np.where(y <= 0, 0, dy)
     rows = _rows(g, geometry)
     dx = None
     if need_dx:
@@ -76,7 +76,7 @@ def conv_transpose_backward(
     dbias: np.ndarray | None,
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
     """(dx or None, dweight, dbias or None); `y` is given if a ReLU followed."""
-    g = dy if y is None else dy * (y > 0)
+    g = dy if y is None else np.where(y <= 0, 0, dy)
     patches = _patches(g, geometry)
     dx = None
     if need_dx:

@@ -26,7 +26,7 @@ def linear_backward(
     dbias: np.ndarray | None,
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
     """(dx or None, dweight, dbias or None); `y` is given if a ReLU followed."""
-    g = dy if y is None else dy * (y > 0)
+    g = dy if y is None else np.where(y <= 0, 0, dy)
     dx = g @ weight if need_dx else None
     rows = g.reshape(-1, weight.shape[0])
     dweight = np.matmul(rows.T, x.reshape(-1, weight.shape[1]), out=dweight)
