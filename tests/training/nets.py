@@ -38,6 +38,7 @@ def torch_mirror(net):
     """
     import torch
 
+    torch.set_num_threads(1)  # its threads would spin beside ours
     modules, flat = {}, False
     for name, layer in net.children():
         flat = flat or type(layer).__name__ in ("Flatten", "GlobalAvgPool", "Linear")

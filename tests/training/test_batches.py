@@ -1,7 +1,4 @@
-"""Batches are even, complete and reproducible.
-
-No tail of a few samples that a norm would take for the population.
-"""
+"""Batches are even, complete and reproducible: no tail of a few samples to mislead a norm."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,4 @@
-"""Data files: good ones load, compressed or not.
-
-Corrupt, truncated and foreign ones give one clear line.
-"""
+"""Data files: good ones load, compressed or not; bad ones give one clear line."""
 
 import gzip
 import pickle

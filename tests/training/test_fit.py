@@ -1,8 +1,4 @@
-"""fit.
-
-Learns, repeats itself to the bit, never makes a tiny batch, and leaves a usable net however it
-ends.
-"""
+"""fit learns, repeats itself to the bit, makes no tiny batch and always leaves a usable net."""
 
 import numpy as np
 import pytest
@@ -54,7 +50,7 @@ class Sizes(bn.layers.Layer):
 # ---- learning ----
 
 
-def test_digits_are_learnt(digits):
+def test_digits_are_learnt(digits, backend):
     net = small_cnn()
     history = quick(
         net,
@@ -128,7 +124,7 @@ def test_a_seed_repeats_a_fit_to_the_bit(digits):
     assert not state_equal(first, other)
 
 
-def test_the_number_of_threads_changes_no_bit(digits):
+def test_the_number_of_threads_changes_no_bit(digits, native):
     results = [run(digits, 1, threads=threads)[0] for threads in (1, 2, 3)]
     assert state_equal(results[0], results[1])
     assert state_equal(results[0], results[2])

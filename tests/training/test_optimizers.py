@@ -1,7 +1,4 @@
-"""Optimizers through a trainer.
-
-PyTorch's trajectories, weight decay where it belongs, state that can be carried on.
-"""
+"""Optimizers through a trainer: PyTorch's trajectories, weight decay, state carried on."""
 
 import numpy as np
 import pytest

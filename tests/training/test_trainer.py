@@ -1,7 +1,4 @@
-"""Trainer.step.
-
-PyTorch's losses on a convolutional net, schedules, and steps that fail without harm.
-"""
+"""Trainer.step: PyTorch's losses on the cnn, schedules, and steps that fail without harm."""
 
 import numpy as np
 import pytest
@@ -14,7 +11,7 @@ RNG = np.random.default_rng(1)
 X, Y = RNG.normal(size=(16, 5)), RNG.integers(0, 3, 16)
 
 
-def test_twenty_steps_of_the_cnn_follow_pytorch():
+def test_twenty_steps_of_the_cnn_follow_pytorch(backend):
     torch = pytest.importorskip("torch")
     net = bn.nets.cnn(1, 10, rng=0)
     mirror = torch_mirror(net)
