@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-/* Rows of images are short: 7 values, 8, 16. Two vectors that overlap in the middle cover any row of
- * one to two vectors without a loop; what both cover is computed twice, from the same values. */
+/* Rows of images are short: 7 values, 8, 16. Two vectors that overlap in the middle cover any row
+ * of one to two vectors without a loop; what both cover is computed twice, from the same values. */
 typedef bnc_real v16 __attribute__((vector_size(16), aligned(sizeof(bnc_real)), may_alias));
 typedef bnc_real v32 __attribute__((vector_size(32), aligned(sizeof(bnc_real)), may_alias));
 typedef bnc_real v64 __attribute__((vector_size(64), aligned(sizeof(bnc_real)), may_alias));
@@ -34,23 +34,17 @@ void BNC_KERNEL(copy_rows)(const bnc_real *restrict src, int64_t src_pitch, int6
                            bnc_real *restrict dst, int64_t dst_pitch, int64_t rows, int64_t n)
 {
     const int64_t bytes = n * (int64_t)sizeof(bnc_real);
-    if (src_step != 1) EACH_ROW
-        {
-            for (int64_t i = 0; i < n; i++) dst[i] = src[i * src_step];
-        }
-    else if (bytes > 128)
-        EACH_ROW memcpy(dst, src, (size_t)bytes);
-    else if (bytes >= 64)
-        COPY_PAIRS(v64)
-    else if (bytes >= 32)
-        COPY_PAIRS(v32)
-    else if (bytes >= 16)
+    if (src_step != 1 || bytes < 16) {
+        EACH_ROW for (int64_t i = 0; i < n; i++) dst[i] = src[i * src_step];
+    } else if (bytes < 32) {
         COPY_PAIRS(v16)
-    else
-        EACH_ROW
-        {
-            for (int i = 0; i < (int)n; i++) dst[i] = src[i];
-        }
+    } else if (bytes < 64) {
+        COPY_PAIRS(v32)
+    } else if (bytes <= 128) {
+        COPY_PAIRS(v64)
+    } else {
+        EACH_ROW memcpy(dst, src, (size_t)bytes);
+    }
 }
 
 /* dst[r, i dst_step] += src[r, i] */
@@ -58,21 +52,17 @@ void BNC_KERNEL(add_rows)(const bnc_real *restrict src, int64_t src_pitch, bnc_r
                           int64_t dst_pitch, int64_t dst_step, int64_t rows, int64_t n)
 {
     const int64_t bytes = n * (int64_t)sizeof(bnc_real);
-    if (dst_step != 1) EACH_ROW
-        {
-            for (int64_t i = 0; i < n; i++) dst[i * dst_step] += src[i];
-        }
-    else if (bytes > 128 || bytes < 16)
-        EACH_ROW
-        {
-            for (int64_t i = 0; i < n; i++) dst[i] += src[i];
-        }
-    else if (bytes >= 64)
-        ADD_PAIRS(v64)
-    else if (bytes >= 32)
-        ADD_PAIRS(v32)
-    else
+    if (dst_step != 1 || bytes < 16) {
+        EACH_ROW for (int64_t i = 0; i < n; i++) dst[i * dst_step] += src[i];
+    } else if (bytes < 32) {
         ADD_PAIRS(v16)
+    } else if (bytes < 64) {
+        ADD_PAIRS(v32)
+    } else if (bytes <= 128) {
+        ADD_PAIRS(v64)
+    } else {
+        EACH_ROW for (int64_t i = 0; i < n; i++) dst[i] += src[i];
+    }
 }
 
 /* dst[j, i] = src[i, j src_step] for i < rows, j < columns, in squares whose lines stay in the
