@@ -82,7 +82,8 @@ cdef extern from "bncore.h" nogil:
         int (*conv_weight_gradient)(const bnc_conv*, const void*, const void*, void*) noexcept nogil
         int (*conv_bias_gradient)(int64_t, int64_t, int64_t, int, const void*, void*) noexcept nogil
         int (*activation)(const void*, void*, int64_t, int, double) noexcept nogil
-        int (*activation_backward)(const void*, const void*, void*, int64_t, int, double) noexcept nogil
+        int (*activation_backward)(const void*, const void*, void*, int64_t, int,
+                                   double) noexcept nogil
         int (*mask_scale)(const void*, const uint8_t*, void*, int64_t, double) noexcept nogil
         int (*max_pool)(const bnc_pooling*) noexcept nogil
         int (*max_pool_backward)(const bnc_pooling*) noexcept nogil
@@ -318,7 +319,7 @@ cdef Array gradient_target(object out, object dy, NormSaved saved):
 
 
 cdef object parameter_target(object parameter, object given, NormSaved saved):
-    """For a parameter's gradient: None without the parameter, `given` if writable, or a new array."""
+    """A parameter's gradient: None without the parameter, `given` if writable, or a new array."""
     if parameter is None:
         return None
     if given is None:

@@ -102,7 +102,7 @@ def max_pool_backward(dy, index, shape, kernel, stride, padding, bint channels_l
 
 
 def avg_pool(x, kernel, stride, padding, bint channels_last, bint count_include_pad, out):
-    """The mean of each window; padding counts as zeros or, without count_include_pad, not at all."""
+    """The mean of each window; padding counts as zeros or, without count_include_pad, not."""
     cdef bnc_pooling p
     cdef list result = []
     if real_type(x) < 0 or cnp.PyArray_NDIM(<Array>x) != 4:

@@ -72,9 +72,7 @@ def dropout_backward(
     if dy.shape != saved.shape:
         raise ValueError(f"dy must have shape {saved.shape}, got {dy.shape}")
     if dy.dtype != saved.dtype:
-        raise TypeError(
-            f"dy must have dtype {saved.dtype} like the input, got {dy.dtype}"
-        )
+        raise TypeError(f"dy must have dtype {saved.dtype} like the input, got {dy.dtype}")
     if out is not None:
         out = _check.output(out, dy.shape, dy.dtype, inputs=() if out is dy else (dy,))
     return _apply(dy, saved, out)

@@ -51,31 +51,39 @@ K(bias_relu, (bnc_real * y, const bnc_real *bias, int64_t bias_step, int64_t n, 
 K(multiply_add, (const bnc_real *a, const bnc_real *b, bnc_real *c, int64_t n))
 /* activation.c: y = f(x), dx = dy f'(x), the dropout mask; in place is allowed */
 K(activation, (const bnc_real *x, bnc_real *y, int64_t n, int kind, bnc_real slope))
-K(activation_backward, (const bnc_real *dy, const bnc_real *kept, bnc_real *dx, int64_t n, int kind, bnc_real slope))
+K(activation_backward,
+  (const bnc_real *dy, const bnc_real *kept, bnc_real *dx, int64_t n, int kind, bnc_real slope))
 K(mask_scale, (const bnc_real *x, const uint8_t *keep, bnc_real *y, int64_t n, bnc_real scale))
 /* pool.c: runs of windows with the same taps; means and maxima over all of space */
-K(max_pool, (const bnc_real *x, const struct bnc_taps *t, bnc_real *y, void *index, int wide, int64_t count))
-K(max_pool_backward, (const bnc_real *dy, const void *index, int wide, const struct bnc_taps *t, bnc_real *dx,
-                      int64_t count))
-K(avg_pool, (const bnc_real *x, const struct bnc_taps *t, bnc_real divisor, bnc_real *y, int64_t count))
-K(avg_pool_backward, (const bnc_real *dy, const struct bnc_taps *t, bnc_real divisor, bnc_real *dx, int64_t count))
+K(max_pool,
+  (const bnc_real *x, const struct bnc_taps *t, bnc_real *y, void *index, int wide, int64_t count))
+K(max_pool_backward, (const bnc_real *dy, const void *index, int wide, const struct bnc_taps *t,
+                      bnc_real *dx, int64_t count))
+K(avg_pool,
+  (const bnc_real *x, const struct bnc_taps *t, bnc_real divisor, bnc_real *y, int64_t count))
+K(avg_pool_backward,
+  (const bnc_real *dy, const struct bnc_taps *t, bnc_real divisor, bnc_real *dx, int64_t count))
 K(slabs_mean, (const bnc_real *x, int64_t count, int64_t s, bnc_real *y))
 K(columns_mean, (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, bnc_real *y))
 K(slabs_max, (const bnc_real *x, int64_t count, int64_t s, bnc_real *y, int64_t *index))
-K(columns_max, (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, bnc_real *y, int64_t *index))
+K(columns_max,
+  (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, bnc_real *y, int64_t *index))
 /* loss.c: sums over a block in double, and gradients times `scale` */
-K(cross_entropy, (const bnc_real *z, const int64_t *target, int64_t rows, int64_t k, double smoothing,
-                  bnc_real *shift, bnc_real *total, double *loss))
-K(cross_entropy_backward, (const bnc_real *z, const int64_t *target, int64_t rows, int64_t k, double smoothing,
-                           const bnc_real *shift, const bnc_real *total, double scale, bnc_real *dz))
+K(cross_entropy, (const bnc_real *z, const int64_t *target, int64_t rows, int64_t k,
+                  double smoothing, bnc_real *shift, bnc_real *total, double *loss))
+K(cross_entropy_backward,
+  (const bnc_real *z, const int64_t *target, int64_t rows, int64_t k, double smoothing,
+   const bnc_real *shift, const bnc_real *total, double scale, bnc_real *dz))
 K(squared_error, (const bnc_real *pred, const bnc_real *target, int64_t n, double *loss))
-K(squared_error_backward, (const bnc_real *pred, const bnc_real *target, int64_t n, double scale, bnc_real *dx))
+K(squared_error_backward,
+  (const bnc_real *pred, const bnc_real *target, int64_t n, double scale, bnc_real *dx))
 K(bce, (const bnc_real *z, const bnc_real *t, int64_t n, double *loss))
 K(bce_backward, (const bnc_real *z, const bnc_real *t, int64_t n, double scale, bnc_real *dz))
 /* optimizer.c: steps in place */
-K(sgd_step, (bnc_real *param, const bnc_real *grad, bnc_real *velocity, int64_t n, bnc_real lr, bnc_real momentum,
-             int nesterov, bnc_real decay))
-K(adamw_step, (bnc_real *param, const bnc_real *grad, bnc_real *m, bnc_real *v, int64_t n, bnc_real keep,
-               double beta1, double beta2, bnc_real size, bnc_real root, bnc_real eps))
+K(sgd_step, (bnc_real * param, const bnc_real *grad, bnc_real *velocity, int64_t n, bnc_real lr,
+             bnc_real momentum, int nesterov, bnc_real decay))
+K(adamw_step,
+  (bnc_real * param, const bnc_real *grad, bnc_real *m, bnc_real *v, int64_t n, bnc_real keep,
+   double beta1, double beta2, bnc_real size, bnc_real root, bnc_real eps))
 K(squared_sum, (const bnc_real *x, int64_t n, double *sum))
-K(scale, (bnc_real *x, int64_t n, bnc_real factor))
+K(scale, (bnc_real * x, int64_t n, bnc_real factor))

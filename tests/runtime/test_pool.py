@@ -101,9 +101,7 @@ print(bn.pool.statistics()["bound_bytes"], bn.pool.statistics()["evicted"] > 0)
 
 
 def test_a_bad_bound_is_named():
-    _, err = in_child(
-        "import bncore.backend", BNCORE_POOL_BYTES="plenty", BNCORE_BACKEND="native"
-    )
+    _, err = in_child("import bncore.backend", BNCORE_POOL_BYTES="plenty", BNCORE_BACKEND="native")
     assert "BNCORE_POOL_BYTES must be a number of bytes, got 'plenty'" in err
 
 

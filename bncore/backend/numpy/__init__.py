@@ -44,7 +44,7 @@ from .pooling import (
 )
 
 NAME = "numpy"
-JUDGES_ARRAYS = False  # the caller judges users' arrays first; the native entry does so itself, in C
+JUDGES_ARRAYS = False  # functional judges users' arrays first; the native entry does so in C
 
 __all__ = [
     "JUDGES_ARRAYS",

@@ -118,9 +118,7 @@ _PAIRS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def activation(
-    x: np.ndarray, kind: str, slope: float, out: np.ndarray | None
-) -> np.ndarray:
+def activation(x: np.ndarray, kind: str, slope: float, out: np.ndarray | None) -> np.ndarray:
     """y = f(x), f named by `kind`; `slope` is leaky_relu's. `out` may be x itself."""
     return _into(out, _PAIRS[kind][0](x, slope))
 
@@ -132,9 +130,7 @@ def activation_backward(
     return _into(out, _PAIRS[kind][1](dy, kept, slope))
 
 
-def mask_scale(
-    x: np.ndarray, keep: np.ndarray, scale: float, out: np.ndarray | None
-) -> np.ndarray:
+def mask_scale(x: np.ndarray, keep: np.ndarray, scale: float, out: np.ndarray | None) -> np.ndarray:
     """x·scale where `keep`, x·0 elsewhere (a dropped NaN stays NaN). `out` may be x itself."""
     return _into(out, x * np.where(keep, x.dtype.type(scale), x.dtype.type(0)))
 

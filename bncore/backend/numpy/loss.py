@@ -30,14 +30,8 @@ def cross_entropy(
     chosen = logits[np.arange(n), target]
     log_total = np.log(total.astype(np.float64))
     loss = log_total - (1 - label_smoothing) * (chosen - shift).astype(np.float64)
-    if (
-        label_smoothing > 0
-    ):  # without it a logit of -inf costs nothing, and must not: 0·inf is NaN
-        loss -= (
-            label_smoothing
-            / k
-            * (logits - shift[:, None]).sum(axis=1, dtype=np.float64)
-        )
+    if label_smoothing > 0:  # without it a logit of -inf costs nothing, and must not: 0·inf is NaN
+        loss -= label_smoothing / k * (logits - shift[:, None]).sum(axis=1, dtype=np.float64)
     return float(loss.sum() / n), shift, total
 
 
@@ -76,6 +70,4 @@ def bce_with_logits(logits: np.ndarray, target: np.ndarray) -> float:
 def bce_with_logits_backward(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(sigmoid(z) - t) / size."""
     e = np.exp(-np.abs(logits))
-    return (np.where(logits >= 0, 1, e) / (1 + e) - target) / logits.dtype.type(
-        logits.size
-    )
+    return (np.where(logits >= 0, 1, e) / (1 + e) - target) / logits.dtype.type(logits.size)
