@@ -75,6 +75,7 @@ cdef void* saved_index(object index, object dy, int integer) except NULL:
 def max_pool(x, kernel, stride, padding, bint channels_last, out):
     """The largest value of each window, and its number in the window as a compact integer."""
     cdef bnc_pooling p
+    cdef int error
     cdef cnp.npy_intp dims[4]
     cdef list result = []
     if real_type(x) < 0 or cnp.PyArray_NDIM(<Array>x) != 4:
@@ -85,25 +86,29 @@ def max_pool(x, kernel, stride, padding, bint channels_last, out):
     index = new_array(4, dims, cnp.NPY_INT32 if p.wide else cnp.NPY_UINT8)
     p.index = data_of(index)
     with nogil:
-        ops_for(dtype).max_pool(&p)
+        error = ops_for(dtype).max_pool(&p)
+    raise_for(error)
     return result[0], index
 
 
 def max_pool_backward(dy, index, shape, kernel, stride, padding, bint channels_last, out):
     """dx of `shape`: every dy added where its window's maximum was found."""
     cdef bnc_pooling p
+    cdef int error
     cdef list result = []
     fill_pooling(&p, shape, kernel, stride, padding, channels_last)
     cdef int dtype = prepare(&p, dy, True, out, result)
     p.index = saved_index(index, dy, cnp.NPY_INT32 if p.wide else cnp.NPY_UINT8)
     with nogil:
-        ops_for(dtype).max_pool_backward(&p)
+        error = ops_for(dtype).max_pool_backward(&p)
+    raise_for(error)
     return result[0]
 
 
 def avg_pool(x, kernel, stride, padding, bint channels_last, bint count_include_pad, out):
     """The mean of each window; padding counts as zeros or, without count_include_pad, not."""
     cdef bnc_pooling p
+    cdef int error
     cdef list result = []
     if real_type(x) < 0 or cnp.PyArray_NDIM(<Array>x) != 4:
         raise Refused
@@ -111,7 +116,8 @@ def avg_pool(x, kernel, stride, padding, bint channels_last, bint count_include_
     p.count_include_pad = count_include_pad
     cdef int dtype = prepare(&p, x, False, out, result)
     with nogil:
-        ops_for(dtype).avg_pool(&p)
+        error = ops_for(dtype).avg_pool(&p)
+    raise_for(error)
     return result[0]
 
 
@@ -120,12 +126,14 @@ def avg_pool_backward(
 ):
     """dx of `shape`: every dy shared out evenly over the window it was the mean of."""
     cdef bnc_pooling p
+    cdef int error
     cdef list result = []
     fill_pooling(&p, shape, kernel, stride, padding, channels_last)
     p.count_include_pad = count_include_pad
     cdef int dtype = prepare(&p, dy, True, out, result)
     with nogil:
-        ops_for(dtype).avg_pool_backward(&p)
+        error = ops_for(dtype).avg_pool_backward(&p)
+    raise_for(error)
     return result[0]
 
 

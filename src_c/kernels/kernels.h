@@ -24,10 +24,12 @@ struct bnc_coefficients {
         *mean_gx; /* (c,) sums / m; both NULL when the statistics are constants */
 };
 
-/* The windows of a run in pooling: tap (a, b) of output i is x[origin + i step + a row + b column], and of its window,
- * `width` wide, it has the number a width + b. Only the taps a0..a1, b0..b1 lie inside the input. */
+/* The windows of a run of outputs in pooling that have the same taps inside the input, a0..a1 by b0..b1. Tap (a, b) of
+ * output i is x[at[i] + a row + b column], or x[origin + i + a row + b column] without `at`; it has the number
+ * a width + b in its window. The output is y[to[i]], or y[i] without `to`; `at` and `to` come together. */
 struct bnc_taps {
-    int64_t origin, step, row, column, a0, a1, b0, b1, width;
+    int64_t origin, row, column, a0, a1, b0, b1, width;
+    const int64_t *at, *to;
 };
 
 typedef struct {
