@@ -60,7 +60,7 @@ def test_readme_commands_run_in_the_order_they_stand(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     assert [words[1] for words in commands()] == ["train", "fold"]
     for words in commands():
-        # one epoch instead of twenty: that the command works is the point here, not what the net learns
+        # one epoch instead of all: that the command works is the point here, not what the net learns
         short = ["--epochs", "1"] if words[1] == "train" else []
         done = run([sys.executable, "-m", "bncore", *words[1:], *short], tmp_path)
         assert done.returncode == 0, (words, done.stderr)

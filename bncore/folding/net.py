@@ -46,7 +46,8 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
         For every norm what took it by which rule, or why it stays.
 
     Notes
-    ----- Folded are norms after Linear, convolutions and transposed convolutions (any groups), also
+    -----
+    Folded are norms after Linear, convolutions and transposed convolutions (any groups), also
     behind pooling, dropout or Flatten, and after residual sums and concatenations whose every
     branch can take the map; norms before Linear and convolutions, also through pooling and Flatten,
     and into every branch of a block; norms in a row become one. A norm in front of a zero-padded

@@ -75,7 +75,8 @@ def recalibrate(
         where its own variance is needed.
 
     Notes
-    ----- Dropout is off. ``running_var`` takes the unbiased or the biased variance as each norm's
+    -----
+    Dropout is off. ``running_var`` takes the unbiased or the biased variance as each norm's
     ``unbiased`` says; ``num_batches_tracked`` is left as it is. Norms with frozen or without
     running statistics are left alone.
     """
