@@ -87,8 +87,9 @@ BNC_INLINE vreal gelu_tanh_back(vreal dy, vreal x, vreal slope)
     NO_SLOPE;
     const vreal c = vm_clamp(x, -40, 40), u2 = (c * c * c * CUBIC + c) * ROOT_8_PI;
     const vreal du2 = (c * c * (3 * CUBIC) + ONE) * ROOT_8_PI;
-    const vreal s = vm_sigmoid(u2);
-    return dy * (c * s * vm_sigmoid(-u2) * du2 + s);
+    vreal rest;
+    const vreal s = vm_sigmoid_pair(u2, &rest);
+    return dy * (c * s * rest * du2 + s);
 }
 
 BNC_INLINE vreal silu(vreal x, vreal slope)
@@ -100,7 +101,9 @@ BNC_INLINE vreal silu(vreal x, vreal slope)
 BNC_INLINE vreal silu_back(vreal dy, vreal x, vreal slope)
 {
     NO_SLOPE;
-    return dy * vm_sigmoid(x) * (vm_clamp(x, -1000, 1000) * vm_sigmoid(-x) + ONE);
+    vreal rest;
+    const vreal s = vm_sigmoid_pair(x, &rest);
+    return dy * s * (vm_clamp(x, -1000, 1000) * rest + ONE);
 }
 
 BNC_INLINE vreal sigmoid(vreal x, vreal slope)

@@ -102,6 +102,16 @@ BNC_INLINE vreal vm_sigmoid(vreal x)
     return vm_select((vint)(x >= (bnc_real)0), vset(1), e) / (e + (bnc_real)1);
 }
 
+/* The same, and 1 / (1 + exp(x)) = 1 - sigmoid(x) without cancellation. */
+BNC_INLINE vreal vm_sigmoid_pair(vreal x, vreal *other)
+{
+    const vreal e = vm_exp(-vm_abs(x)), larger = (bnc_real)1 / (e + (bnc_real)1);
+    const vreal smaller = e * larger;
+    const vint right = (vint)(x >= (bnc_real)0);
+    *other = vm_select(right, smaller, larger);
+    return vm_select(right, larger, smaller);
+}
+
 /* tanh: x + x·z·P(z)/Q(z) with z = x² near 0 (Moshier, Cephes), elsewhere 1 - 2/(exp(2|x|) + 1)
  * with x's sign. */
 BNC_INLINE vreal vm_tanh(vreal x)
