@@ -19,9 +19,9 @@ from . import augment as augmentation
 from . import losses, optimizers, schedules
 from .batches import batch_borders, epoch_batches
 from .callbacks import Callback, EarlyStopping, EpochEnd
-from .data.split import stratified_split, train_test_split
 from .evaluation import evaluate
 from .history import History
+from .samples import check_samples, hold_back
 from .trainer import Trainer
 
 __all__ = ["fit"]
@@ -100,12 +100,12 @@ def fit(
     ValueError
         If x and y do not fit each other, or an option is out of range.
     """
-    _check_data("x", x, "y", y)
+    check_samples("x", x, "y", y)
     epochs = checks.positive_int(epochs, "epochs")
     threads = None if threads is None else checks.positive_int(threads, "threads")
     streams = _Streams.of(seed)
     judge = losses.resolve(loss)
-    x, y, held = _validation(x, y, validation, judge, streams.split)
+    x, y, held = hold_back(x, y, validation, judge, streams.split)
     stopper = _stopper(early_stopping, min_delta, held is not None)
     smallest = 2 if _compares_samples(net) else 1
     steps = len(batch_borders(len(x), batch_size, smallest=smallest)) - 1
@@ -244,55 +244,6 @@ def _epochs(
                 else "callback"
             )
     return "epochs"
-
-
-def _check_data(x_name: str, x: np.ndarray, y_name: str, y: np.ndarray) -> None:
-    for name, array in ((x_name, x), (y_name, y)):
-        if not isinstance(array, np.ndarray) or array.ndim == 0:
-            raise TypeError(
-                f"{name}: expected a NumPy array with samples first, got {type(array).__name__}"
-            )
-    if x.dtype not in (np.float32, np.float64):
-        raise TypeError(
-            f"{x_name}: expected float32 or float64, got {x.dtype}; convert it first, e.g. "
-            f"{x_name}.astype(np.float32)"
-        )
-    if len(x) != len(y):
-        raise ValueError(
-            f"{y_name}: expected as many targets as {x_name} has samples, got {len(y)} for {len(x)}"
-        )
-    if not len(x):
-        raise ValueError(f"{x_name}: expected at least one sample, got shape {x.shape}")
-
-
-def _validation(
-    x: np.ndarray,
-    y: np.ndarray,
-    validation: tuple[np.ndarray, np.ndarray] | float | None,
-    judge: losses.Loss,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
-    """(x, y) to train on, and what to validate on."""
-    if validation is None:
-        return x, y, None
-    if isinstance(validation, (tuple, list)):
-        if len(validation) != 2:
-            raise ValueError(
-                f"validation: expected (xv, yv) or a fraction, got {len(validation)} items"
-            )
-        xv, yv = validation
-        _check_data("xv", xv, "yv", yv)
-        return x, y, (xv, yv)
-    fraction = checks.finite(validation, "validation")
-    if not 0.0 < fraction < 1.0:
-        raise ValueError(
-            f"validation: expected (xv, yv) or a fraction between 0 and 1, got {validation!r}"
-        )
-    if judge.classification:
-        train, held = stratified_split(y, fraction, rng)
-    else:
-        train, held = train_test_split(len(x), fraction, rng)
-    return x[train], y[train], (x[held], y[held])
 
 
 def _stopper(

@@ -56,3 +56,12 @@ def test_tables_do_not_fit_image_nets():
         dataclasses.replace(recipe, net="cnn").build_net(data)
     with pytest.raises(ValueError, match="net: expected one of"):
         dataclasses.replace(recipe, net="vgg").build_net(data)
+
+
+def test_digits_reach_their_accuracy(native):
+    pytest.importorskip("sklearn")
+    data = bn.data.load("digits")
+    recipe = recipes.recipe_for(data)
+    net = recipe.build_net(data, rng=0)
+    bn.fit(net, data.x_train, data.y_train, progress=False, **recipe.fit_options(data))
+    assert bn.evaluate(net, data.x_test, data.y_test)["accuracy"] > 0.985
