@@ -9,14 +9,14 @@ cdef extern from "bncore.h" nogil:
 cdef int64_t KEEP_GIL_PRODUCT = 32768
 
 
-def conv(x, weight, bias, geometry, bint relu, out):
-    """y = act(conv(x) + bias)."""
-    return conv_forward(x, weight, bias, geometry, relu, out, False)
+def conv(x, weight, bias, residual, geometry, bint relu, out):
+    """y = act(conv(x) + bias [+ residual])."""
+    return conv_forward(x, weight, bias, residual, geometry, relu, out, False)
 
 
-def conv_transpose(x, weight, bias, geometry, bint relu, out):
-    """y = act(gradient of conv to its input, at x, + bias)."""
-    return conv_forward(x, weight, bias, geometry, relu, out, True)
+def conv_transpose(x, weight, bias, residual, geometry, bint relu, out):
+    """y = act(gradient of conv to its input, at x, + bias [+ residual])."""
+    return conv_forward(x, weight, bias, residual, geometry, relu, out, True)
 
 
 def conv_backward(dy, x, weight, y, geometry, bint need_dx, bint need_dbias, dweight, dbias):
@@ -38,7 +38,8 @@ def conv_transpose_backward(
 
 
 cdef object conv_forward(
-    object x, object weight, object bias, object geometry, bint relu, object out, bint transposed
+    object x, object weight, object bias, object residual, object geometry, bint relu, object out,
+    bint transposed
 ):
     cdef bnc_conv g
     cdef int dtype = fill_geometry(&g, x, geometry)
@@ -48,7 +49,7 @@ cdef object conv_forward(
     dims[3 if g.channels_last else 1] = g.ci if transposed else g.co
     dims[first] = g.h if transposed else g.oh
     dims[first + 1] = g.w if transposed else g.ow
-    return product_forward(&g, dtype, x, weight, bias, relu, out, 4, dims, transposed)
+    return product_forward(&g, dtype, x, weight, bias, residual, relu, out, 4, dims, transposed)
 
 
 cdef int fill_geometry(bnc_conv* g, object x, object geometry) except -1:
@@ -97,8 +98,8 @@ cdef inline void* elements_out(
 
 
 cdef object product_forward(
-    const bnc_conv* g, int dtype, object x, object weight, object bias, bint relu, object out,
-    int ndim, cnp.npy_intp* dims, bint transposed
+    const bnc_conv* g, int dtype, object x, object weight, object bias, object residual, bint relu,
+    object out, int ndim, cnp.npy_intp* dims, bint transposed
 ):
     """Either kind of convolution; y has shape `dims` if it is not given."""
     cdef const bnc_ops* ops = ops_for(dtype)
@@ -107,14 +108,17 @@ cdef object product_forward(
     cdef const void* px = elements(x, dtype, x_count)
     cdef const void* pw = elements(weight, dtype, count_weight(g))
     cdef const void* pb = vector(bias, dtype, g.ci if transposed else g.co)
+    cdef const void* pr = NULL if residual is None else elements(residual, dtype, y_count)
     cdef int error
     y = new_array(ndim, dims, dtype) if out is None else out
     cdef void* py = elements_out(y, dtype, y_count, x, weight, bias)
+    if overlap(y, residual):
+        raise Refused
     if y_count * count_weight(g) > KEEP_GIL_PRODUCT * g.co:
         with nogil:
-            error = (ops.conv_transpose if transposed else ops.conv)(g, px, pw, pb, relu, py)
+            error = (ops.conv_transpose if transposed else ops.conv)(g, px, pw, pb, pr, relu, py)
     else:
-        error = (ops.conv_transpose if transposed else ops.conv)(g, px, pw, pb, relu, py)
+        error = (ops.conv_transpose if transposed else ops.conv)(g, px, pw, pb, pr, relu, py)
     raise_for(error)
     return y
 
@@ -153,7 +157,7 @@ cdef object product_backward(
             error = ops.activation_backward(pdy, py, pg, y_count, BNC_RELU, 0)
             pdy = pg
         if not error and pdx != NULL:
-            error = (ops.conv if transposed else ops.conv_transpose)(g, pdy, pw, NULL, 0, pdx)
+            error = (ops.conv if transposed else ops.conv_transpose)(g, pdy, pw, NULL, NULL, 0, pdx)
         if not error:
             error = ops.conv_weight_gradient(
                 g, pdy if transposed else px, px if transposed else pdy, pdweight

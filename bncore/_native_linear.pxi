@@ -8,7 +8,7 @@ def linear(x, weight, bias, bint relu, out):
     cdef int ndim = output_dims(&g, x, dims)
     if out is not None and (real_type(out) != dtype or not has_shape(out, ndim, dims)):
         raise Refused
-    return product_forward(&g, dtype, x, weight, bias, relu, out, ndim, dims, False)
+    return product_forward(&g, dtype, x, weight, bias, None, relu, out, ndim, dims, False)
 
 
 def linear_backward(dy, x, weight, y, bint need_dx, bint need_dbias, dweight, dbias):

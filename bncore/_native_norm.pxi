@@ -77,9 +77,9 @@ cdef extern from "bncore.h" nogil:
         int (*batch_norm_backward)(const bnc_norm_gradient*) noexcept nogil
         int (*gradient_sums)(const bnc_norm_gradient*) noexcept nogil
         int (*input_gradient)(const bnc_norm_gradient*) noexcept nogil
-        int (*conv)(const bnc_conv*, const void*, const void*, const void*, int,
+        int (*conv)(const bnc_conv*, const void*, const void*, const void*, const void*, int,
                     void*) noexcept nogil
-        int (*conv_transpose)(const bnc_conv*, const void*, const void*, const void*, int,
+        int (*conv_transpose)(const bnc_conv*, const void*, const void*, const void*, const void*, int,
                               void*) noexcept nogil
         int (*conv_weight_gradient)(const bnc_conv*, const void*, const void*, void*) noexcept nogil
         int (*conv_bias_gradient)(int64_t, int64_t, int64_t, int, const void*, void*) noexcept nogil

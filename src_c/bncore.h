@@ -107,45 +107,45 @@ typedef struct {
 } bnc_optimizer;
 
 /* O(name, arguments): every op once; makes the table, its initializer and the prototypes. */
-#define BNC_OPS(O)                                                                                \
-    O(batch_norm_train, (const bnc_norm *))                                                       \
-    O(batch_norm_eval, (const bnc_norm *))                                                        \
-    O(normalize, (const bnc_norm *))                                                              \
-    O(statistics, (int64_t n, int64_t c, int64_t s, const void *x, double *mean, double *m2))     \
-    O(batch_norm_backward, (const bnc_norm_gradient *))                                           \
-    O(gradient_sums, (const bnc_norm_gradient *))                                                 \
-    O(input_gradient, (const bnc_norm_gradient *))                                                \
-    /* y = act(conv(x) + bias) */                                                                 \
-    O(conv,                                                                                       \
-      (const bnc_conv *, const void *x, const void *weight, const void *bias, int relu, void *y)) \
-    /* dx from dy, which is the transposed convolution of dy: x's shape, act(... + bias (ci,)) */ \
-    O(conv_transpose, (const bnc_conv *, const void *dy, const void *weight, const void *bias,    \
-                       int relu, void *dx))                                                       \
-    O(conv_weight_gradient, (const bnc_conv *, const void *x, const void *dy, void *dweight))     \
-    /* dbias (c,) = sum of dy over images and pixels */                                           \
-    O(conv_bias_gradient,                                                                         \
-      (int64_t n, int64_t c, int64_t pixels, int channels_last, const void *dy, void *dbias))     \
-    O(activation, (const void *x, void *y, int64_t size, int kind, double slope))                 \
-    O(activation_backward,                                                                        \
-      (const void *dy, const void *kept, void *dx, int64_t size, int kind, double slope))         \
-    O(mask_scale, (const void *x, const uint8_t *keep, void *y, int64_t size, double scale))      \
-    O(max_pool, (const bnc_pooling *))                                                            \
-    O(max_pool_backward, (const bnc_pooling *))                                                   \
-    O(avg_pool, (const bnc_pooling *))                                                            \
-    O(avg_pool_backward, (const bnc_pooling *))                                                   \
-    O(global_avg_pool, (const bnc_global_pooling *))                                              \
-    O(global_avg_pool_backward, (const bnc_global_pooling *))                                     \
-    O(global_max_pool, (const bnc_global_pooling *))                                              \
-    O(global_max_pool_backward, (const bnc_global_pooling *))                                     \
-    O(cross_entropy, (bnc_cross_entropy *))                                                       \
-    O(cross_entropy_backward, (bnc_cross_entropy *))                                              \
-    O(mse, (bnc_pair_loss *))                                                                     \
-    O(mse_backward, (bnc_pair_loss *))                                                            \
-    O(bce_with_logits, (bnc_pair_loss *))                                                         \
-    O(bce_with_logits_backward, (bnc_pair_loss *))                                                \
-    O(sgd_step, (const bnc_optimizer *))                                                          \
-    O(adamw_step, (const bnc_optimizer *))                                                        \
-    O(squared_norm, (const void *x, int64_t size, double *result))                                \
+#define BNC_OPS(O)                                                                             \
+    O(batch_norm_train, (const bnc_norm *))                                                    \
+    O(batch_norm_eval, (const bnc_norm *))                                                     \
+    O(normalize, (const bnc_norm *))                                                           \
+    O(statistics, (int64_t n, int64_t c, int64_t s, const void *x, double *mean, double *m2))  \
+    O(batch_norm_backward, (const bnc_norm_gradient *))                                        \
+    O(gradient_sums, (const bnc_norm_gradient *))                                              \
+    O(input_gradient, (const bnc_norm_gradient *))                                             \
+    /* y = act(conv(x) + bias [+ residual]) */                                                 \
+    O(conv, (const bnc_conv *, const void *x, const void *weight, const void *bias,            \
+             const void *residual, int relu, void *y))                                         \
+    /* dx from dy, the transposed convolution of dy: act(... + bias (ci,) [+ residual]) */     \
+    O(conv_transpose, (const bnc_conv *, const void *dy, const void *weight, const void *bias, \
+                       const void *residual, int relu, void *dx))                              \
+    O(conv_weight_gradient, (const bnc_conv *, const void *x, const void *dy, void *dweight))  \
+    /* dbias (c,) = sum of dy over images and pixels */                                        \
+    O(conv_bias_gradient,                                                                      \
+      (int64_t n, int64_t c, int64_t pixels, int channels_last, const void *dy, void *dbias))  \
+    O(activation, (const void *x, void *y, int64_t size, int kind, double slope))              \
+    O(activation_backward,                                                                     \
+      (const void *dy, const void *kept, void *dx, int64_t size, int kind, double slope))      \
+    O(mask_scale, (const void *x, const uint8_t *keep, void *y, int64_t size, double scale))   \
+    O(max_pool, (const bnc_pooling *))                                                         \
+    O(max_pool_backward, (const bnc_pooling *))                                                \
+    O(avg_pool, (const bnc_pooling *))                                                         \
+    O(avg_pool_backward, (const bnc_pooling *))                                                \
+    O(global_avg_pool, (const bnc_global_pooling *))                                           \
+    O(global_avg_pool_backward, (const bnc_global_pooling *))                                  \
+    O(global_max_pool, (const bnc_global_pooling *))                                           \
+    O(global_max_pool_backward, (const bnc_global_pooling *))                                  \
+    O(cross_entropy, (bnc_cross_entropy *))                                                    \
+    O(cross_entropy_backward, (bnc_cross_entropy *))                                           \
+    O(mse, (bnc_pair_loss *))                                                                  \
+    O(mse_backward, (bnc_pair_loss *))                                                         \
+    O(bce_with_logits, (bnc_pair_loss *))                                                      \
+    O(bce_with_logits_backward, (bnc_pair_loss *))                                             \
+    O(sgd_step, (const bnc_optimizer *))                                                       \
+    O(adamw_step, (const bnc_optimizer *))                                                     \
+    O(squared_norm, (const void *x, int64_t size, double *result))                             \
     O(scale, (void *x, int64_t size, double factor))
 
 typedef struct {

@@ -26,6 +26,7 @@ class ConvSaved:
     y: np.ndarray | None
     """The output, kept only if a ReLU followed (its mask is y > 0)."""
     has_bias: bool
+    has_residual: bool
     geometry: ConvGeometry
     transposed: bool
     y_shape: tuple[int, ...]
@@ -36,6 +37,7 @@ def conv1d(
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     *,
+    residual: np.ndarray | None = None,
     stride: Size = 1,
     padding: Size | str = 0,
     dilation: Size = 1,
@@ -49,7 +51,9 @@ def conv1d(
     x is (n, in, length) or, with axis=-1, (n, length, in); weight (out, in/groups, k); bias (out,). Everything else
     is as in `conv2d`.
     """
-    return _forward(x, weight, bias, 1, stride, padding, dilation, groups, axis, activation, out)
+    return _forward(
+        x, weight, bias, residual, 1, stride, padding, dilation, groups, axis, activation, out
+    )
 
 
 def conv2d(
@@ -57,6 +61,7 @@ def conv2d(
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     *,
+    residual: np.ndarray | None = None,
     stride: Size = 1,
     padding: Size | str = 0,
     dilation: Size = 1,
@@ -82,6 +87,7 @@ def conv2d(
         the input; an odd number of zeros has the larger half behind)
     groups : channels in groups that do not see each other; in and out must be multiples of it
     axis : the channel axis, 1 or -1, of x and y alike
+    residual : array of y's shape, added before the activation, or None
     activation : None or "relu"
     out : array to write y into, C-contiguous, not overlapping an input; a new one if None
 
@@ -98,7 +104,9 @@ def conv2d(
     ValueError
         If a shape or size does not fit, or `out` cannot be written to.
     """
-    return _forward(x, weight, bias, 2, stride, padding, dilation, groups, axis, activation, out)
+    return _forward(
+        x, weight, bias, residual, 2, stride, padding, dilation, groups, axis, activation, out
+    )
 
 
 def conv_transpose2d(
@@ -106,6 +114,7 @@ def conv_transpose2d(
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     *,
+    residual: np.ndarray | None = None,
     stride: Size = 1,
     padding: Size | str = 0,
     output_padding: Size = 0,
@@ -131,7 +140,7 @@ def conv_transpose2d(
     bias : (out,) or None
     padding : pixels cut off the output on both sides; "same" needs stride 1
     output_padding : further pixels behind the output, less than stride or dilation along each axis
-    stride, dilation, groups, axis, activation, out : as in `conv2d`
+    stride, dilation, groups, axis, residual, activation, out : as in `conv2d`
 
     Returns
     -------
@@ -143,7 +152,7 @@ def conv_transpose2d(
         As in `conv2d`; ValueError too for an `output_padding` that is too large.
     """
     return _forward(
-        x, weight, bias, 2, stride, padding, dilation, groups, axis, activation, out,
+        x, weight, bias, residual, 2, stride, padding, dilation, groups, axis, activation, out,
         transposed=True, output_padding=output_padding,
     )  # fmt: skip
 
@@ -155,7 +164,7 @@ def conv2d_backward(
     dweight: np.ndarray | None = None,
     dbias: np.ndarray | None = None,
     need_dx: bool = True,
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
+) -> tuple[np.ndarray | None, ...]:
     """Gradients of a convolution of either kind: the sums of its formula, read the other way round.
 
     With g = dy, or dy·(y > 0) behind a ReLU: dx gathers g·W wherever x was read, dW[o, c, k, l] = Σ g·x over all images
@@ -171,7 +180,7 @@ def conv2d_backward(
     Returns
     -------
     dx, dweight, dbias
-        dx is None without `need_dx`, dbias if there was no bias.
+        dx is None without `need_dx`, dbias if there was no bias. With a residual a fourth value, dresidual = g.
 
     Raises
     ------
@@ -185,7 +194,13 @@ def conv2d_backward(
     dweight, dbias = check.gradients(dweight, dbias, weight, bias_shape, (dy, x, y))
     active = backend.active
     run = active.conv_transpose_backward if saved.transposed else active.conv_backward
-    return run(dy, x, weight, y, geometry, bool(need_dx), saved.has_bias, dweight, dbias)
+    if not saved.has_residual:
+        return run(dy, x, weight, y, geometry, bool(need_dx), saved.has_bias, dweight, dbias)
+    dresidual = dy.copy() if y is None else active.activation_backward(dy, y, "relu", 0.0, None)
+    gradients = run(
+        dresidual, x, weight, None, geometry, bool(need_dx), saved.has_bias, dweight, dbias
+    )
+    return (*gradients, dresidual)
 
 
 conv1d_backward = conv2d_backward
@@ -196,6 +211,7 @@ def _forward(
     x: Any,
     weight: Any,
     bias: Any,
+    residual: Any,
     spatial: int,
     stride: Size,
     padding: Size | str,
@@ -217,14 +233,18 @@ def _forward(
     channels = geometry.in_channels if transposed else geometry.out_channels
     bias = check.optional_like(x, bias, "bias", (channels,))
     relu = check.choice(activation, "activation", (None, "relu")) is not None
-    out = check.output(out, y_shape, x.dtype, "out", (x, weight, bias))
+    residual = check.optional_like(x, residual, "residual", y_shape)
+    out = check.output(out, y_shape, x.dtype, "out", (x, weight, bias, residual))
     active = backend.active
     run = active.conv_transpose if transposed else active.conv
-    y = run(x, weight, bias, geometry, relu, out)
+    y = run(x, weight, bias, residual, geometry, relu, out)
     if y.shape != y_shape:  # the backend's images have a height, of 1 in a 1-D convolution
         y = y.reshape(y_shape)
     kept = y if relu else None
-    return y, ConvSaved(x, weight, kept, bias is not None, geometry, transposed, y_shape)
+    has_residual = residual is not None
+    return y, ConvSaved(
+        x, weight, kept, bias is not None, has_residual, geometry, transposed, y_shape
+    )
 
 
 def _hashable(value: Any) -> Any:

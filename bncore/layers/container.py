@@ -138,8 +138,8 @@ class Sequential(Layer):
 class Residual(Layer):
     """``y = act(main(x) + shortcut(x))`` (He 2015, arXiv 1512.03385).
 
-    Where ``main`` ends in a `BatchNorm` without an activation of its own, sum and ReLU are part of that norm's pass;
-    elsewhere (after folding, say) they are computed behind it.
+    Where ``main`` ends in a `BatchNorm` or a convolution without an activation of its own, sum and ReLU are part of
+    that layer's pass; elsewhere they are computed behind it.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ class Residual(Layer):
         except _LOCATED as error:
             locate(error, name, child)
             raise
-        # A norm's dx is new memory that nobody else holds; without a norm dx may be dy itself
+        # A norm's or convolution's dx is new memory that nobody else holds; elsewhere dx may be dy itself
         return np.add(dx, dr, out=dx if fused else None)
 
     def require_input_gradient(self, required: bool = True) -> None:

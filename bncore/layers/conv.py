@@ -34,7 +34,7 @@ class _Convolution(Layer):
     spatial: ClassVar[int]
     transposed: ClassVar[bool] = False
     _op: ClassVar[Callable[..., tuple[Array, Any]]]
-    _op_backward: ClassVar[Callable[..., tuple[Array | None, Array, Array | None]]]
+    _op_backward: ClassVar[Callable[..., tuple[Array | None, ...]]]
 
     weight_grad: Array | None = None
     bias_grad: Array | None = None
@@ -93,31 +93,39 @@ class _Convolution(Layer):
         if has_bias:
             self.bias = initial_bias(self.out_channels, shape, self.init, self.dtype, source)
 
-    def forward(self, x: Array) -> Array:
+    def forward(
+        self, x: Array, residual: Array | None = None, activation: str | None = None
+    ) -> Array:
+        """y; ``residual`` is added before the activation, ``activation`` used where the layer has none."""
         y, saved = self._op(
             x,
             self.weight,
             self.bias,
+            residual=residual,
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
             axis=self.axis,
-            activation=self.activation,
+            activation=self.activation or activation,
             **self._more(),
         )
         if self.keeps:
             self._saved = saved
         return y
 
-    def backward(self, dy: Array) -> Array | None:
+    def backward(self, dy: Array) -> Any:
+        """dx, or (dx, dresidual) if forward was given a residual."""
         saved = self.take_saved()
         dweight = self._gradient("weight")
         dbias = None if self.bias is None else self._gradient("bias")
-        dx, _, _ = self._op_backward(
+        gradients = self._op_backward(
             dy, saved, dweight=dweight, dbias=dbias, need_dx=self.input_gradient
         )
-        return dx
+        return gradients[0] if len(gradients) == 3 else (gradients[0], gradients[3])
+
+    def accepts_residual(self) -> bool:
+        return self.activation is None
 
     def _more(self) -> dict[str, Any]:
         """Arguments of the functional operation that only one of these layers has."""

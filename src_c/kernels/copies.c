@@ -1,5 +1,5 @@
 /* The runs a convolution moves around its products: copied, added, transposed, finished with
- * bias and ReLU. */
+ * bias, residual and ReLU. */
 #include "kernels.h"
 
 #include <string.h>
@@ -89,16 +89,51 @@ void BNC_KERNEL(transpose)(const bnc_real *restrict src, int64_t src_pitch, int6
     }
 }
 
-/* y[i] = y[i] + bias[i bias_step], then at least 0 if relu; bias may be NULL. NaN stays NaN. */
-void BNC_KERNEL(bias_relu)(bnc_real *restrict y, const bnc_real *restrict bias, int64_t bias_step,
-                           int64_t n, int relu)
+/* Variants of finish_rows: what is the same for every element becomes a literal. `src` may be `dst`
+ * itself, element for element, hence no restrict. */
+BNC_INLINE void finish(const bnc_real *src, int64_t src_pitch, const bnc_real *bias,
+                       int64_t bias_row, const int step, const bnc_real *residual, const int add,
+                       bnc_real *dst, int64_t dst_pitch, int64_t rows, int64_t n, const int relu)
 {
-    if (bias && bias_step)
-        for (int64_t i = 0; i < n; i++) y[i] += bias[i];
-    else if (bias)
-        for (int64_t i = 0; i < n; i++) y[i] += bias[0];
-    if (relu)
-        for (int64_t i = 0; i < n; i++) y[i] = y[i] < 0 ? 0 : y[i];
+    for (int64_t r = 0; r < rows; r++, src += src_pitch, dst += dst_pitch, bias += bias_row) {
+        const bnc_real *more = add ? residual + r * dst_pitch : dst;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            bnc_real y = src[i] + bias[step * i];
+            if (add) y += more[i];
+            dst[i] = relu && y < 0 ? 0 : y;
+        }
+    }
+}
+
+/* dst[r, i] = act(src[r, i] + bias[r bias_row + i bias_step] [+ residual[r, i]]): a row's bias (1, 0)
+ * or a column's (0, 1); NULL for none. The residual lies as dst does. act is ReLU if asked for; NaN
+ * stays NaN. src may be dst. */
+void BNC_KERNEL(finish_rows)(const bnc_real *src, int64_t src_pitch, const bnc_real *bias,
+                             int64_t bias_row, int64_t bias_step, const bnc_real *residual,
+                             bnc_real *dst, int64_t dst_pitch, int64_t rows, int64_t n, int relu)
+{
+    static const bnc_real none = 0;
+    if (!bias) bias = &none, bias_row = bias_step = 0;
+#define FINISH(step, add, relu) \
+    finish(src, src_pitch, bias, bias_row, step, residual, add, dst, dst_pitch, rows, n, relu)
+    if (bias_step && residual && relu)
+        FINISH(1, 1, 1);
+    else if (bias_step && residual)
+        FINISH(1, 1, 0);
+    else if (bias_step && relu)
+        FINISH(1, 0, 1);
+    else if (bias_step)
+        FINISH(1, 0, 0);
+    else if (residual && relu)
+        FINISH(0, 1, 1);
+    else if (residual)
+        FINISH(0, 1, 0);
+    else if (relu)
+        FINISH(0, 0, 1);
+    else
+        FINISH(0, 0, 0);
+#undef FINISH
 }
 
 /* c += a b, element by element: one tap of a depthwise convolution, or of a gradient of it. */

@@ -47,7 +47,9 @@ K(add_rows, (const bnc_real *src, int64_t src_pitch, bnc_real *dst, int64_t dst_
              int64_t dst_step, int64_t rows, int64_t n))
 K(transpose, (const bnc_real *src, int64_t src_pitch, int64_t src_step, bnc_real *dst,
               int64_t dst_pitch, int64_t rows, int64_t columns))
-K(bias_relu, (bnc_real * y, const bnc_real *bias, int64_t bias_step, int64_t n, int relu))
+K(finish_rows, (const bnc_real *src, int64_t src_pitch, const bnc_real *bias, int64_t bias_row,
+                int64_t bias_step, const bnc_real *residual, bnc_real *dst, int64_t dst_pitch,
+                int64_t rows, int64_t n, int relu))
 K(multiply_add, (const bnc_real *a, const bnc_real *b, bnc_real *c, int64_t n))
 /* activation.c: y = f(x), dx = dy f'(x), the dropout mask; in place is allowed */
 K(activation, (const bnc_real *x, bnc_real *y, int64_t n, int kind, bnc_real slope))

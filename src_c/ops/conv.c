@@ -1,5 +1,5 @@
 /* Convolution forward, and its gradient to the input, which is also the transposed convolution
- * forward. Layers of either kind finish with bias and ReLU here. The weight gradient is in
+ * forward. Layers of either kind finish with bias, residual and ReLU here. The weight gradient is in
  * conv_weight.c, the way patches are read in conv_patches.c. */
 #include "conv.h"
 
@@ -40,7 +40,7 @@ int conv_threads(const conv_sizes *s)
 typedef struct {
     conv_sizes s;
     const bnc_real *weight; /* packed in channels last */
-    const bnc_real *from, *bias;
+    const bnc_real *from, *bias, *residual;
     bnc_real *to;
     int relu;
     int64_t images; /* per chunk, for the input gradient */
@@ -98,20 +98,21 @@ static bnc_real *pack(const conv_sizes *s, const bnc_real *weight, int backward,
 
 /* ---- forward ---- */
 
-/* Bias and ReLU on channels [first, first + channels) of `count` pixels; y is their first value
- * of the first one, a channel's pixels lying `pitch` apart in channels first, a pixel's channels
- * in channels last. */
-static void finish(const call *a, bnc_real *y, int64_t first, int64_t channels, int64_t count,
-                   int64_t pitch)
+/* Bias, residual and ReLU on channels [first, first + channels) of `count` pixels, from `src` to y,
+ * which is src itself or their place in the output. Rows are channels in channels first, pixels in
+ * channels last. */
+static void finish(const call *a, const bnc_real *src, int64_t src_pitch, bnc_real *y,
+                   int64_t pitch, int64_t first, int64_t channels, int64_t count)
 {
-    if (!a->bias && !a->relu) return;
+    const int last = a->s.g->channels_last, plain = !a->bias && !a->relu && !a->residual;
+    const int64_t rows = last ? count : channels, n = last ? channels : count;
     const bnc_real *bias = a->bias ? a->bias + first : NULL;
-    if (a->s.g->channels_last)
-        for (int64_t q = 0; q < count; q++)
-            KERNELS->bias_relu(y + q * pitch, bias, 1, channels, a->relu);
-    else
-        for (int64_t c = 0; c < channels; c++)
-            KERNELS->bias_relu(y + c * pitch, bias ? bias + c : NULL, 0, count, a->relu);
+    const bnc_real *residual = a->residual ? a->residual + (y - a->to) : NULL;
+    if (!plain)
+        KERNELS->finish_rows(src, src_pitch, bias, !last, last, residual, y, pitch, rows, n,
+                             a->relu);
+    else if (src != y)
+        KERNELS->copy_rows(src, src_pitch, 1, y, pitch, rows, n);
 }
 
 /* The product of one band and group in channels first, (cout x pixels), to the images it
@@ -124,8 +125,7 @@ static void unpack_band(const call *a, const bnc_real *matrix, int64_t group, in
         const int64_t image = q / s->pixels, start = q - image * s->pixels;
         n = bnc_min(s->pixels - start, last - q);
         bnc_real *y = a->to + (image * s->g->co + group * s->cout) * s->pixels + start;
-        KERNELS->copy_rows(matrix + q - first, last - first, 1, y, s->pixels, s->cout, n);
-        finish(a, y, group * s->cout, s->cout, n, s->pixels);
+        finish(a, matrix + q - first, last - first, y, s->pixels, group * s->cout, s->cout, n);
     }
 }
 
@@ -153,7 +153,7 @@ static void forward_last(const call *a, int64_t group, int64_t first, int64_t la
         memset(y, 0, (size_t)(count * co) * sizeof(bnc_real));
         conv_depthwise(s, CONV_SUM_Y, conv_readable(a->from), y, conv_readable(a->weight), first,
                        last);
-        finish(a, y, 0, co, count, co);
+        finish(a, y, co, y, co, 0, co, count);
         return;
     }
     if (s->direct)
@@ -162,7 +162,7 @@ static void forward_last(const call *a, int64_t group, int64_t first, int64_t la
         conv_gather(s, a->from, group, first, last, cols);
     KERNELS->gemm(0, patches, s->direct ? s->g->ci : s->taps, a->weight + group * s->taps * s->cout,
                   s->cout, y, co, count, s->cout, s->taps, 0);
-    finish(a, y, group * s->cout, s->cout, count, co);
+    finish(a, y, co, y, co, group * s->cout, s->cout, count);
 }
 
 static void forward_band(int64_t chunk, void *arg)
@@ -181,11 +181,16 @@ static void forward_band(int64_t chunk, void *arg)
     bnc_pool_put(cols);
 }
 
-int BNC_OP(conv)(const bnc_conv *g, const void *x, const void *weight, const void *bias, int relu,
-                 void *y)
+int BNC_OP(conv)(const bnc_conv *g, const void *x, const void *weight, const void *bias,
+                 const void *residual, int relu, void *y)
 {
-    call a = {
-        .s = conv_sizes_of(g), .weight = weight, .from = x, .bias = bias, .to = y, .relu = relu};
+    call a = {.s = conv_sizes_of(g),
+              .weight = weight,
+              .from = x,
+              .bias = bias,
+              .residual = residual,
+              .to = y,
+              .relu = relu};
     const int threads = conv_threads(&a.s);
     bnc_real *packed = NULL;
     if (g->channels_last) {
@@ -263,16 +268,22 @@ static void backward_images(int64_t chunk, void *arg)
                 a, group, first, bnc_min(end, first + s->band), cols);
     bnc_pool_put(cols);
     if (g->channels_last)
-        finish(a, to, 0, g->ci, images * size, g->ci);
+        finish(a, to, g->ci, to, g->ci, 0, g->ci, images * size);
     else
-        for (int64_t i = 0; i < images; i++) finish(a, to + i * size * g->ci, 0, g->ci, size, size);
+        for (int64_t i = 0; i < images; i++, to += size * g->ci)
+            finish(a, to, size, to, size, 0, g->ci, size);
 }
 
 int BNC_OP(conv_transpose)(const bnc_conv *g, const void *dy, const void *weight, const void *bias,
-                           int relu, void *dx)
+                           const void *residual, int relu, void *dx)
 {
-    call a = {
-        .s = conv_sizes_of(g), .weight = weight, .from = dy, .bias = bias, .to = dx, .relu = relu};
+    call a = {.s = conv_sizes_of(g),
+              .weight = weight,
+              .from = dy,
+              .bias = bias,
+              .residual = residual,
+              .to = dx,
+              .relu = relu};
     const int threads = conv_threads(&a.s);
     bnc_real *packed = NULL;
     if (g->channels_last && a.s.kernel > 1) {

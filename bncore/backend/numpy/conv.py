@@ -18,13 +18,15 @@ def conv(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None,
+    residual: np.ndarray | None,
     geometry: ConvGeometry,
     relu: bool,
     out: np.ndarray | None,
 ) -> np.ndarray:
-    """Cross-correlation of x with weight (out, in/groups, kh, kw), plus bias, then ReLU if asked for."""
+    """Cross-correlation of x with weight (out, in/groups, kh, kw), plus bias and residual, then ReLU if asked for."""
     rows = _patches(x, geometry) @ _matrix(weight, geometry).transpose(0, 2, 1)
-    return _epilogue(_image(rows, geometry), bias, geometry.channels_last, relu, out)
+    image = _image(rows, geometry)
+    return _epilogue(image, bias, residual, geometry.channels_last, relu, out)
 
 
 def conv_backward(
@@ -55,13 +57,15 @@ def conv_transpose(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None,
+    residual: np.ndarray | None,
     geometry: ConvGeometry,
     relu: bool,
     out: np.ndarray | None,
 ) -> np.ndarray:
     """Every input pixel adds its weight (in, out/groups, kh, kw) to the output: the gradient of `conv` to its input."""
     patches = _rows(x, geometry) @ _matrix(weight, geometry)
-    return _epilogue(_spread(patches, geometry, x.dtype), bias, geometry.channels_last, relu, out)
+    image = _spread(patches, geometry, x.dtype)
+    return _epilogue(image, bias, residual, geometry.channels_last, relu, out)
 
 
 def conv_transpose_backward(
@@ -184,6 +188,7 @@ def _channel_sums(g: np.ndarray, channels_last: bool, dbias: np.ndarray | None) 
 def _epilogue(
     image: np.ndarray,
     bias: np.ndarray | None,
+    residual: np.ndarray | None,
     channels_last: bool,
     relu: bool,
     out: np.ndarray | None,
@@ -195,4 +200,6 @@ def _epilogue(
         pixels[...] = image
     else:
         np.add(image, bias if channels_last else bias[:, None, None], out=pixels)
+    if residual is not None:
+        pixels += residual.reshape(image.shape)
     return np.maximum(y, 0, out=y) if relu else y
