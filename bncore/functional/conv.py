@@ -223,6 +223,21 @@ def _forward(
     transposed: bool = False,
     output_padding: Size = 0,
 ) -> tuple[np.ndarray, ConvSaved]:
+    """Any convolution. Known sizes go straight to the native entry, which judges the arrays; the rest is judged here."""
+    active = backend.active
+    run = active.conv_transpose if transposed else active.conv
+    relu = activation is not None
+    if active.JUDGES_ARRAYS and out is None and (not relu or activation == "relu"):
+        try:
+            geometry, y_shape = plan(
+                x.shape, weight.shape, spatial, stride, padding, dilation, groups, axis,
+                transposed, output_padding,
+            )  # fmt: skip
+            if residual is None or residual.shape == y_shape:
+                y = run(x, weight, bias, residual, geometry, relu, None)
+                return _saving(y, x, weight, bias, residual, geometry, relu, transposed, y_shape)
+        except (backend.Refused, TypeError, AttributeError):
+            pass  # explained, or converted, below
     x = check.real_array(x, "x")
     weight = check.real_array(weight, "weight")
     sizes = [_hashable(a) for a in (stride, padding, dilation, groups, axis)]
@@ -232,19 +247,30 @@ def _forward(
     weight = check.like(x, weight, "weight", weight.shape)
     channels = geometry.in_channels if transposed else geometry.out_channels
     bias = check.optional_like(x, bias, "bias", (channels,))
-    relu = check.choice(activation, "activation", (None, "relu")) is not None
+    check.choice(activation, "activation", (None, "relu"))
     residual = check.optional_like(x, residual, "residual", y_shape)
     out = check.output(out, y_shape, x.dtype, "out", (x, weight, bias, residual))
-    active = backend.active
-    run = active.conv_transpose if transposed else active.conv
     y = run(x, weight, bias, residual, geometry, relu, out)
-    if y.shape != y_shape:  # the backend's images have a height, of 1 in a 1-D convolution
+    return _saving(y, x, weight, bias, residual, geometry, relu, transposed, y_shape)
+
+
+def _saving(
+    y: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    residual: np.ndarray | None,
+    geometry: ConvGeometry,
+    relu: bool,
+    transposed: bool,
+    y_shape: tuple[int, ...],
+) -> tuple[np.ndarray, ConvSaved]:
+    """y in its own shape (the backend's images have a height, of 1 in a 1-D convolution), and what backward needs."""
+    if y.shape != y_shape:
         y = y.reshape(y_shape)
     kept = y if relu else None
-    has_residual = residual is not None
-    return y, ConvSaved(
-        x, weight, kept, bias is not None, has_residual, geometry, transposed, y_shape
-    )
+    has_bias, has_residual = bias is not None, residual is not None
+    return y, ConvSaved(x, weight, kept, has_bias, has_residual, geometry, transposed, y_shape)
 
 
 def _hashable(value: Any) -> Any:
