@@ -35,9 +35,7 @@ format:  ## apply the formatters
 	clang-format -i $(C_FILES)
 
 debug:  ## rebuild in place with symbols, sanitizers and bounds checks, then run the suite under them
-	rm -f bncore/_native.c
-	BNCORE_DEBUG=1 BNCORE_REQUIRE_EXT=1 $(PYTHON) setup.py build_ext --inplace --force --build-temp build/debug
-	rm -f bncore/_native.c
+	BNCORE_DEBUG=1 BNCORE_REQUIRE_EXT=1 $(PYTHON) setup.py build_ext --inplace
 	LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 	    $(PYTHON) -m pytest $(PYTEST_ARGS) -p no:cacheprovider
 	@echo "the debug build is still in place; 'make build' brings the fast one back"

@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent
 C = Path("src_c")
 DEBUG = os.environ.get("BNCORE_DEBUG") == "1"
 REQUIRED = os.environ.get("BNCORE_REQUIRE_EXT") == "1"
+SERIAL = os.environ.get("BNCORE_NO_OPENMP") == "1"
 DTYPES = {"f32": 0, "f64": 1}
 COMMON = [
     "-std=gnu11",
@@ -61,6 +62,16 @@ ISA_FLAGS = {
 }
 
 
+# What the last build in this folder was made with: when it changes, everything is made again.
+STAMP = Path("build/flags.json")
+FLAGS = json.dumps([COMMON, OPTIMIZE, ISA_FLAGS, SERIAL, os.environ.get("CC")])
+
+
+def flags_changed() -> bool:
+    """Whether the last build here used other flags (or there was none)."""
+    return not STAMP.exists() or STAMP.read_text() != FLAGS
+
+
 def isas() -> list[str]:
     """Instruction sets to build for: variants on Linux x86-64, the compiler's baseline elsewhere."""
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -84,7 +95,8 @@ class BuildExt(build_ext):
         self.write_info(info)
 
     def build_extension(self, ext: Extension) -> None:
-        openmp = [] if os.environ.get("BNCORE_NO_OPENMP") == "1" else self.find_openmp()
+        self.force = self.force or flags_changed()
+        openmp = [] if SERIAL else self.find_openmp()
         self.info: dict[str, object] = {
             "extension": True,
             "isas": isas(),
@@ -101,6 +113,8 @@ class BuildExt(build_ext):
         ]
         ext.extra_link_args = [*openmp, *(OPTIMIZE if DEBUG else [])]
         super().build_extension(ext)
+        STAMP.parent.mkdir(exist_ok=True)
+        STAMP.write_text(FLAGS)
 
     def find_openmp(self) -> list[str]:
         """Flags with which a small OpenMP program compiles AND links, or none."""
@@ -205,7 +219,9 @@ def extensions() -> list[Extension]:
         ],
         depends=everything,
     )
-    return cythonize([native], compiler_directives={"boundscheck": DEBUG}, quiet=True)
+    return cythonize(
+        [native], compiler_directives={"boundscheck": DEBUG}, force=flags_changed(), quiet=True
+    )
 
 
 os.chdir(ROOT)

@@ -1,10 +1,5 @@
 # Convolution, transposed convolution, and what the linear layer shares with them.
 
-cdef extern from "bncore.h" nogil:
-    ctypedef struct bnc_conv:
-        int64_t n, ci, h, w, co, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw, groups
-        int channels_last
-
 # Below this many multiplications a product is over sooner than the GIL is handed on and back.
 cdef int64_t KEEP_GIL_PRODUCT = 32768
 

@@ -14,6 +14,10 @@
 #endif
 #define BNC_OP(name) BNC_NAME4(bnc_, name, BNC_SUFFIX, )
 
+/* Rows of so many columns are taken one by one, shorter ones four together, which saves loads of
+ * coefficients: four places in memory at such a distance from each other defeat the prefetchers. */
+enum { BNC_WIDE = 256 };
+
 /* Per-channel numbers of a norm's element-wise passes. The mean is hi + lo: what float32 cannot hold is kept apart.
  * Members a pass does not need may be NULL. */
 struct bnc_coefficients {

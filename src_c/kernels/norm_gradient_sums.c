@@ -10,26 +10,30 @@ BNC_INLINE vreal gated(const int gate, vreal dy, vreal centred, const bnc_real *
     return dy;
 }
 
-/* nv vectors of columns, a block of few enough rows for float lanes */
-BNC_INLINE void columns_panel(const bnc_real *x, const bnc_real *dy, const bnc_real *y,
-                              int64_t rows, int64_t ld, int64_t j, const struct bnc_coefficients *k,
-                              const int gate, const int nv, bnc_real *sum, bnc_real *sum_x)
+/* `rows` (a literal) rows of `w` columns (whole vectors) from column j0 on, added to float sums that
+ * stay in cache. Row after row: memory is read as it lies. */
+BNC_INLINE void some_rows(const bnc_real *restrict x, const bnc_real *restrict dy,
+                          const bnc_real *restrict y, const int rows, int64_t ld, int64_t w,
+                          int64_t j0, const struct bnc_coefficients *k, const int gate,
+                          bnc_real *restrict sum, bnc_real *restrict sum_x)
 {
-    vreal s[2], t[2];
-#pragma GCC unroll 2
-    for (int v = 0; v < nv; v++) s[v] = t[v] = vzero();
-    for (int64_t r = 0; r < rows; r++)
-#pragma GCC unroll 2
-        for (int v = 0; v < nv; v++) {
-            const int64_t c = j + v * VL, o = r * ld + c;
-            vreal centred = (vload(x + o) - vload(k->hi + c)) - vload(k->lo + c);
-            vreal scale = gate == BNC_FROM_X ? vload(k->scale + c) : vzero();
-            vreal shift = gate == BNC_FROM_X ? vload(k->shift + c) : vzero();
-            vreal g = gated(gate, vload(dy + o), centred, y + o, scale, shift);
-            s[v] += g;
-            t[v] += g * (centred * vload(k->inv_std + c));
+    for (int64_t j = 0; j < w; j += VL) {
+        const int64_t c = j0 + j;
+        const vreal hi = vload(k->hi + c), lo = vload(k->lo + c), inv_std = vload(k->inv_std + c);
+        const vreal scale = gate == BNC_FROM_X ? vload(k->scale + c) : vzero();
+        const vreal shift = gate == BNC_FROM_X ? vload(k->shift + c) : vzero();
+        vreal s = vload(sum + j), t = vload(sum_x + j);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            const int64_t o = r * ld + j;
+            const vreal centred = (vload(x + o) - hi) - lo;
+            const vreal g = gated(gate, vload(dy + o), centred, y + o, scale, shift);
+            s += g;
+            t += g * (centred * inv_std);
         }
-    for (int v = 0; v < nv; v++) vstore(sum + v * VL, s[v]), vstore(sum_x + v * VL, t[v]);
+        vstore(sum + j, s);
+        vstore(sum_x + j, t);
+    }
 }
 
 BNC_INLINE void one_column(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows,
@@ -48,32 +52,41 @@ BNC_INLINE void one_column(const bnc_real *x, const bnc_real *dy, const bnc_real
     sum_gx[j] += t;
 }
 
-BNC_INLINE void add_lanes(const bnc_real *from, double *to, int count)
+enum { GROUP = 512 }; /* columns of a group: their sums stay in the first-level cache */
+
+/* Columns [j0, j0 + w), whole vectors; those from `from` on are added to the results. */
+BNC_INLINE void group(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows,
+                      int64_t ld, int64_t j0, int64_t w, int64_t from,
+                      const struct bnc_coefficients *k, const int gate, double *sum_g,
+                      double *sum_gx)
 {
-    for (int i = 0; i < count; i++) to[i] += (double)from[i];
+    bnc_real s[GROUP], t[GROUP];
+    for (int64_t j = 0; j < w; j++) s[j] = t[j] = 0;
+    int64_t r = 0, o = j0;
+    for (; ld < BNC_WIDE && r + 4 <= rows; r += 4, o += 4 * ld)
+        some_rows(x + o, dy + o, y + o, 4, ld, w, j0, k, gate, s, t);
+    for (; r < rows; r++, o += ld) some_rows(x + o, dy + o, y + o, 1, ld, w, j0, k, gate, s, t);
+    for (int64_t j = from - j0; j < w; j++) {
+        sum_g[j0 + j] += (double)s[j];
+        sum_gx[j0 + j] += (double)t[j];
+    }
 }
 
 BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows,
                              int64_t c, const struct bnc_coefficients *k, const int gate,
                              double *sum_g, double *sum_gx)
 {
-    bnc_real s[2 * VL], t[2 * VL];
-    int64_t j = 0;
-    for (; j + 2 * VL <= c; j += 2 * VL) {
-        columns_panel(x, dy, y, rows, c, j, k, gate, 2, s, t);
-        add_lanes(s, sum_g + j, 2 * VL), add_lanes(t, sum_gx + j, 2 * VL);
+    const int64_t whole = c / VL * VL;
+    for (int64_t j = 0; j < whole; j += GROUP) {
+        const int64_t w = whole - j < GROUP ? whole - j : GROUP;
+        group(x, dy, y, rows, c, j, w, j, k, gate, sum_g, sum_gx);
     }
-    for (; j + VL <= c; j += VL) {
-        columns_panel(x, dy, y, rows, c, j, k, gate, 1, s, t);
-        add_lanes(s, sum_g + j, VL), add_lanes(t, sum_gx + j, VL);
-    }
-    if (j < c &&
-        c >= VL) { /* the last vector overlaps columns already added: only its end counts */
-        const int done = (int)(VL - (c - j));
-        columns_panel(x, dy, y, rows, c, c - VL, k, gate, 1, s, t);
-        add_lanes(s + done, sum_g + j, VL - done), add_lanes(t + done, sum_gx + j, VL - done);
-    } else
-        for (; j < c; j++) one_column(x, dy, y, rows, c, j, k, gate, sum_g, sum_gx);
+    if (whole &&
+        whole < c) /* the last vector overlaps columns already added: only its end counts */
+        group(x, dy, y, rows, c, c - VL, VL, whole, k, gate, sum_g, sum_gx);
+    else
+        for (int64_t j = whole; j < c; j++)
+            one_column(x, dy, y, rows, c, j, k, gate, sum_g, sum_gx);
 }
 
 /* x, dy, y (or NULL): (rows, c); adds to sum_g (c,), sum_gx (c,). rows at most a few hundred. */

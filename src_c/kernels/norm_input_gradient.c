@@ -50,7 +50,7 @@ BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *dy, const bnc_re
                              const int split)
 {
     int64_t r = 0;
-    for (int64_t o = 0; r + 4 <= rows; r += 4, o += 4 * c)
+    for (int64_t o = 0; c < BNC_WIDE && r + 4 <= rows; r += 4, o += 4 * c)
         some_rows(x + o, dy + o, y + o, dx + o, split ? dres + o : 0, 4, c, k, gate, batch, split);
     for (int64_t o = r * c; r < rows; r++, o += c)
         some_rows(x + o, dy + o, y + o, dx + o, split ? dres + o : 0, 1, c, k, gate, batch, split);

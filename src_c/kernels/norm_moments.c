@@ -41,19 +41,36 @@ BNC_INLINE int column_is_constant(const bnc_real *x, int64_t ld, int64_t rows)
     return x[0] == x[0];
 }
 
-/* `nv` vectors of columns; accumulators live in registers because nv is a literal. */
-BNC_INLINE void columns_panel(const bnc_real *x, int64_t ld, int64_t rows, const int nv,
-                              double *mean, double *m2)
+/* Sums of x - x[0] of `w` columns (whole vectors), row after row: memory is read as it lies, which also
+ * brings the block into cache for the second pass. */
+static void sum_columns(const bnc_real *restrict x, int64_t ld, int64_t rows, int64_t w,
+                        bnc_real *restrict sums)
 {
-    vreal first[4], s[4], q[4], k[4];
+    int64_t r = 0;
+    for (int64_t j = 0; j < w; j++) sums[j] = 0;
+    for (; r + 8 <= rows; r += 8)
+        for (int64_t j = 0; j < w; j += VL) {
+            const bnc_real *p = x + r * ld + j;
+            const vreal first = vload(x + j);
+            vreal pair[4];
 #pragma GCC unroll 4
-    for (int v = 0; v < nv; v++) first[v] = vload(x + v * VL), s[v] = vzero();
-    for (int64_t r = 1; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) s[v] += vload(x + r * ld + v * VL) - first[v];
+            for (int i = 0; i < 4; i++)
+                pair[i] = (vload(p + 2 * i * ld) - first) + (vload(p + (2 * i + 1) * ld) - first);
+            vstore(sums + j, vload(sums + j) + ((pair[0] + pair[1]) + (pair[2] + pair[3])));
+        }
+    for (; r < rows; r++)
+        for (int64_t j = 0; j < w; j += VL)
+            vstore(sums + j, vload(sums + j) + (vload(x + r * ld + j) - vload(x + j)));
+}
+
+/* The second pass over `nv` vectors of columns; accumulators live in registers: nv is a literal. */
+BNC_INLINE void square_columns(const bnc_real *x, int64_t ld, int64_t rows, const bnc_real *sums,
+                               const int nv, double *mean, double *m2)
+{
+    vreal s[4], q[4], k[4];
 #pragma GCC unroll 4
     for (int v = 0; v < nv; v++) {
-        k[v] = first[v] + s[v] * vset((bnc_real)1 / (bnc_real)rows);
+        k[v] = vload(x + v * VL) + vload(sums + v * VL) * vset((bnc_real)1 / (bnc_real)rows);
         s[v] = q[v] = vzero();
     }
     for (int64_t r = 0; r < rows; r++)
@@ -80,18 +97,35 @@ BNC_INLINE void columns_panel(const bnc_real *x, int64_t ld, int64_t rows, const
                 column_in_double(x + j, ld, rows, mean + j, m2 + j);
 }
 
-/* x: (rows, c) with row pitch ld -> mean (c,), m2 (c,). rows >= 1; at most a few hundred, the float lanes add them up. */
+enum { GROUP = 512 }; /* columns of a group: their sums stay in the first-level cache */
+
+static void whole_vectors(const bnc_real *x, int64_t ld, int64_t rows, int64_t c, double *mean,
+                          double *m2)
+{
+    bnc_real sums[GROUP];
+    for (int64_t g = 0; g < c; g += GROUP) {
+        const int64_t w = c - g < GROUP ? c - g : GROUP;
+        sum_columns(x + g, ld, rows, w, sums);
+        int64_t j = 0;
+        for (; j + 4 * VL <= w; j += 4 * VL)
+            square_columns(x + g + j, ld, rows, sums + j, 4, mean + g + j, m2 + g + j);
+        for (; j < w; j += VL)
+            square_columns(x + g + j, ld, rows, sums + j, 1, mean + g + j, m2 + g + j);
+    }
+}
+
+/* x: (rows, c) with row pitch ld -> mean (c,), m2 (c,). rows >= 1; at most a few hundred, the float
+ * lanes add them up. */
 void BNC_KERNEL(columns_moments)(const bnc_real *restrict x, int64_t ld, int64_t rows, int64_t c,
                                  double *restrict mean, double *restrict m2)
 {
-    int64_t j = 0;
-    for (; j + 4 * VL <= c; j += 4 * VL) columns_panel(x + j, ld, rows, 4, mean + j, m2 + j);
-    for (; j + VL <= c; j += VL) columns_panel(x + j, ld, rows, 1, mean + j, m2 + j);
-    if (j < c &&
-        c >= VL) /* the last columns once more together with some done: the same numbers come out */
-        columns_panel(x + c - VL, ld, rows, 1, mean + c - VL, m2 + c - VL);
-    else
-        for (; j < c; j++) column_in_double(x + j, ld, rows, mean + j, m2 + j);
+    const int64_t whole = c / VL * VL;
+    whole_vectors(x, ld, rows, whole, mean, m2);
+    if (whole && whole < c) { /* the last vector overlaps columns done: the same numbers come out */
+        whole_vectors(x + c - VL, ld, rows, VL, mean + c - VL, m2 + c - VL);
+        return;
+    }
+    for (int64_t j = whole; j < c; j++) column_in_double(x + j, ld, rows, mean + j, m2 + j);
 }
 
 /* Sum of x - k (and of squares) over one contiguous piece, four accumulators a quantity, then a tail of single values. */

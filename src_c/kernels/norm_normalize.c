@@ -5,7 +5,7 @@
 /* a < 0 ? 0 : a lets NaN through, as ReLU must */
 #define ACT(a) (relu ? ((a) < 0 ? 0 : (a)) : (a))
 
-/* `rows` (a literal) rows at once, so that a column's four coefficients are loaded once for all of them. */
+/* `rows` (a literal) rows at once, so that a column's coefficients are loaded once for all of them. */
 BNC_INLINE void some_rows(const bnc_real *restrict x, const bnc_real *restrict residual,
                           bnc_real *restrict y, const int rows, int64_t c,
                           const struct bnc_coefficients *k, const int add, const int relu)
@@ -27,7 +27,7 @@ BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *residual, bnc_re
                              const int relu)
 {
     int64_t r = 0;
-    for (; r + 4 <= rows; r += 4)
+    for (; c < BNC_WIDE && r + 4 <= rows; r += 4)
         some_rows(x + r * c, add ? residual + r * c : x, y + r * c, 4, c, k, add, relu);
     for (; r < rows; r++)
         some_rows(x + r * c, add ? residual + r * c : x, y + r * c, 1, c, k, add, relu);

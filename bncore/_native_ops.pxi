@@ -1,0 +1,118 @@
+# The ops of bncore.h as Cython sees them, and the choice of their dtype.
+
+cdef extern from "bncore.h" nogil:
+    ctypedef struct bnc_norm:
+        int64_t n, c, s
+        const void* x
+        const void* residual
+        void* y
+        const void* gamma
+        const void* beta
+        void* running_mean
+        void* running_var
+        double momentum, eps
+        int unbiased, relu
+        double* mean
+        double* inv_std
+    ctypedef struct bnc_norm_gradient:
+        int64_t n, c, s
+        const void* x
+        const void* dy
+        const void* y
+        const void* gamma
+        const void* beta
+        const double* mean
+        const double* inv_std
+        int relu, batch
+        void* dx
+        void* dresidual
+        void* dgamma
+        void* dbeta
+        double* sum_g
+        double* sum_gx
+        double count
+    ctypedef struct bnc_pooling:
+        int64_t n, c, h, w, h_out, w_out
+        int64_t kernel[2]
+        int64_t stride[2]
+        int64_t padding[2]
+        int channels_last, count_include_pad, wide
+        const void* from_ "from"
+        void* to
+        void* index
+    ctypedef struct bnc_global_pooling:
+        int64_t n, c, s
+        int channels_last
+        const void* from_ "from"
+        void* to
+        int64_t* index
+    ctypedef struct bnc_cross_entropy:
+        int64_t n, k
+        const void* logits
+        const int64_t* target
+        double smoothing, loss
+        void* shift
+        void* total
+        void* dlogits
+    ctypedef struct bnc_pair_loss:
+        int64_t size
+        const void* pred
+        const void* target
+        double loss
+        void* dpred
+    ctypedef struct bnc_optimizer:
+        int64_t size, decayed, step
+        void* param
+        const void* grad
+        void* velocity
+        void* m
+        void* v
+        double lr, weight_decay, momentum, beta1, beta2, eps
+        int nesterov
+    ctypedef struct bnc_conv:
+        int64_t n, ci, h, w, co, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw, groups
+        int channels_last
+    ctypedef struct bnc_ops:
+        int (*batch_norm_train)(const bnc_norm*) noexcept nogil
+        int (*batch_norm_eval)(const bnc_norm*) noexcept nogil
+        int (*normalize)(const bnc_norm*) noexcept nogil
+        int (*statistics)(int64_t, int64_t, int64_t, const void*, double*, double*) noexcept nogil
+        int (*batch_norm_backward)(const bnc_norm_gradient*) noexcept nogil
+        int (*gradient_sums)(const bnc_norm_gradient*) noexcept nogil
+        int (*input_gradient)(const bnc_norm_gradient*) noexcept nogil
+        int (*conv)(const bnc_conv*, const void*, const void*, const void*, const void*, int,
+                    void*) noexcept nogil
+        int (*conv_transpose)(const bnc_conv*, const void*, const void*, const void*, const void*,
+                              int, void*) noexcept nogil
+        int (*conv_weight_gradient)(const bnc_conv*, const void*, const void*, void*) noexcept nogil
+        int (*conv_bias_gradient)(int64_t, int64_t, int64_t, int, const void*, void*) noexcept nogil
+        int (*activation)(const void*, void*, int64_t, int, double) noexcept nogil
+        int (*activation_backward)(const void*, const void*, void*, int64_t, int,
+                                   double) noexcept nogil
+        int (*mask_scale)(const void*, const uint8_t*, void*, int64_t, double) noexcept nogil
+        int (*max_pool)(const bnc_pooling*) noexcept nogil
+        int (*max_pool_backward)(const bnc_pooling*) noexcept nogil
+        int (*avg_pool)(const bnc_pooling*) noexcept nogil
+        int (*avg_pool_backward)(const bnc_pooling*) noexcept nogil
+        int (*global_avg_pool)(const bnc_global_pooling*) noexcept nogil
+        int (*global_avg_pool_backward)(const bnc_global_pooling*) noexcept nogil
+        int (*global_max_pool)(const bnc_global_pooling*) noexcept nogil
+        int (*global_max_pool_backward)(const bnc_global_pooling*) noexcept nogil
+        int (*cross_entropy)(bnc_cross_entropy*) noexcept nogil
+        int (*cross_entropy_backward)(bnc_cross_entropy*) noexcept nogil
+        int (*mse)(bnc_pair_loss*) noexcept nogil
+        int (*mse_backward)(bnc_pair_loss*) noexcept nogil
+        int (*bce_with_logits)(bnc_pair_loss*) noexcept nogil
+        int (*bce_with_logits_backward)(bnc_pair_loss*) noexcept nogil
+        int (*sgd_step)(const bnc_optimizer*) noexcept nogil
+        int (*adamw_step)(const bnc_optimizer*) noexcept nogil
+        int (*squared_norm)(const void*, int64_t, double*) noexcept nogil
+        int (*scale)(void*, int64_t, double) noexcept nogil
+    const bnc_ops bnc_ops_f32, bnc_ops_f64
+
+# Below this many elements an operation is over sooner than the GIL is handed on and back.
+cdef int64_t KEEP_GIL = 8192
+
+
+cdef inline const bnc_ops* ops_for(int dtype) noexcept nogil:
+    return &bnc_ops_f64 if dtype == cnp.NPY_FLOAT64 else &bnc_ops_f32
