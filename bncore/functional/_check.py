@@ -58,7 +58,10 @@ def like(x: np.ndarray, a: Any, name: str, shape: tuple[int, ...]) -> np.ndarray
     """`a` as the backend takes it, checked to have `shape` and the dtype of `x` (an array already checked)."""
     a = real_array(a, name)
     if a.dtype != x.dtype:
-        raise TypeError(f"{name} must have dtype {x.dtype} like the input, got {a.dtype}")
+        raise TypeError(
+            f"{name} must have dtype {x.dtype} like the input, got {a.dtype}; convert one of the two, "
+            f"e.g. the input to np.{a.dtype}"
+        )
     if a.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {a.shape}")
     return a

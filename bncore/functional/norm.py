@@ -299,10 +299,9 @@ def _judge_running(
     for name, a in (("running_mean", running_mean), ("running_var", running_var)):
         if a is None:
             continue
+        like(x, a, name, c)
         if training:
             output(a, c, x.dtype, name, (x,))
-        else:
-            like(x, a, name, c)
 
 
 def _judge_number(name: str, value: Any, low: float, high: float) -> None:

@@ -190,6 +190,8 @@ def test_full_disk_on_stdout(tmp_path: Path) -> None:
 def test_interrupted_training(images: Path, tmp_path: Path) -> None:
     """Ctrl-C: one line, exit code 130, no half-written file."""
     out = tmp_path / "net.npz"
+    # a suite in the background may have been started with the signal ignored, which children inherit
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     child = subprocess.Popen(
         [
             sys.executable,
@@ -207,15 +209,17 @@ def test_interrupted_training(images: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     assert child.stdout is not None and child.stderr is not None
-    lines = []
-    for line in child.stderr:  # the first epochs are reported: training runs
-        lines.append(line)
-        if line.startswith("training"):
-            break
-    time.sleep(0.2)
-    child.send_signal(signal.SIGINT)
-    out_text, err_text = child.communicate(timeout=60)
+    try:
+        for line in child.stderr:  # the first epochs are reported: training runs
+            if line.startswith("training"):
+                break
+        time.sleep(0.2)
+        child.send_signal(signal.SIGINT)
+        out_text, err_text = child.communicate(timeout=60)
+    finally:
+        child.kill()
     assert child.returncode == 130, err_text
     assert err_text.splitlines()[-1] == "bncore: interrupted"
     assert "Traceback" not in err_text and out_text == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bncore import BatchNorm, Linear
 from bncore import functional as F
 
 GOOD = {"x": np.ones((4, 3, 2)), "weight": np.ones(3), "bias": np.ones(3)}
@@ -168,3 +169,12 @@ def test_subclasses_and_memmaps_are_taken(backend, tmp_path, rng):
     x.tofile(tmp_path / "x.bin")
     mapped = np.memmap(tmp_path / "x.bin", np.float64, "r", shape=(6, 4))
     assert np.array_equal(F.batch_norm(mapped)[0], F.batch_norm(x)[0])
+
+
+def test_wrong_dtype_for_a_layer_says_what_to_convert(backend):
+    """NumPy makes float64 unless asked: the commonest mistake with a float32 net."""
+    for layer in (BatchNorm(3), BatchNorm(3, affine=False), Linear(3, 2)):
+        with pytest.raises(
+            TypeError, match=r"dtype float64 like the input, got float32; .*np\.float32"
+        ):
+            layer(np.ones((4, 3)))

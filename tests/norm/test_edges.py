@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -193,3 +195,13 @@ def test_relu_lets_nan_through(residual, backend, dtype):
     assert y[0, 0] > 0
     assert np.isnan(y[1, 0])
     assert y[2, 0] == 0
+
+
+def test_a_variance_that_float32_cannot_hold_is_infinite_without_a_warning(backend):
+    x = np.full((4, 3), 1e30, np.float32)
+    x[0] = -1e30
+    running_mean, running_var = np.zeros(3, np.float32), np.ones(3, np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        y, _ = F.batch_norm(x, None, None, running_mean, running_var, axis=1)
+    assert np.isfinite(y).all() and np.isinf(running_var).all()

@@ -131,11 +131,14 @@ def batch_norm_train(
     """Normalizes by the statistics of x itself and moves the running statistics towards them."""
     m, mean, m2 = statistics(x, axis)
     var = m2 / max(m, 1)
-    if m > 0 and running_mean is not None:
-        running_mean[...] = (1 - momentum) * running_mean.astype(np.float64) + momentum * mean
-    if m > 0 and running_var is not None:
-        batch_var = m2 / (m - 1) if unbiased and m > 1 else var
-        running_var[...] = (1 - momentum) * running_var.astype(np.float64) + momentum * batch_var
+    with np.errstate(over="ignore"):  # float32 data of 1e30 has a variance of 1e60: infinite there
+        if m > 0 and running_mean is not None:
+            running_mean[...] = (1 - momentum) * running_mean.astype(np.float64) + momentum * mean
+        if m > 0 and running_var is not None:
+            batch_var = m2 / (m - 1) if unbiased and m > 1 else var
+            running_var[...] = (1 - momentum) * running_var.astype(
+                np.float64
+            ) + momentum * batch_var
     return normalize(x, mean, inverse_std(var, eps), weight, bias, residual, relu, axis, True, out)
 
 
