@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,15 @@ def _choose() -> ModuleType:
         raise ImportError(f"BNCORE_BACKEND must be numpy or native, got {wanted!r}")
     if wanted == "native" and _native is None:
         raise ImportError(f"BNCORE_BACKEND=native: no compiled extension ({_why_not})")
+    if wanted == "" and _native is None and not build_info():
+        # A checkout shadows what was installed from it: slow where nobody asked for slow.
+        warnings.warn(
+            f"bncore was imported from {Path(__file__).parents[1]}, where its extension was never compiled: "
+            "NumPy computes. Leave that folder to use an installed bncore, or run "
+            "`python -m pip install -e .` in it; BNCORE_BACKEND=numpy says that this is on purpose",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return numpy if wanted == "numpy" or _native is None else _native
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -145,3 +147,13 @@ print(bn.info()["backend"], bool(bn.info()["reason"]), bn.pool.statistics(), bn.
         )
     )
     assert "BNCORE_BACKEND=native: no compiled extension" in wanted.stderr
+
+
+def test_a_checkout_without_its_extension_warns(tmp_path):
+    """After a plain install, Python started in the checkout finds the sources first: slow, so it says so."""
+    package = Path(bn.__file__).parent
+    compiled = shutil.ignore_patterns("*.so", "_build_info.json", "_native.c", "__pycache__")
+    shutil.copytree(package, tmp_path / "bncore", ignore=compiled)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import bncore.backend"
+    assert "its extension was never compiled: NumPy computes" in child(code).stderr
+    assert child(code, BNCORE_BACKEND="numpy").stderr == ""
