@@ -148,20 +148,34 @@ cdef inline bint overlap(object a, object b) noexcept:
     return p < q + cnp.PyArray_NBYTES(<Array>b) and q < p + cnp.PyArray_NBYTES(<Array>a)
 
 
+cdef inline bint meet(const void* p, size_t p_bytes, const void* q, size_t q_bytes) noexcept:
+    """Whether two pieces of memory share some; NULL shares nothing."""
+    if p == NULL or q == NULL:
+        return False
+    return <const char*>p < <const char*>q + q_bytes and <const char*>q < <const char*>p + p_bytes
+
+
+cdef inline size_t item_size(int dtype) noexcept:
+    if dtype == cnp.NPY_FLOAT64 or dtype == cnp.NPY_INT64:
+        return 8
+    return 1 if dtype == cnp.NPY_UINT8 else 4
+
+
 cdef Array new_array(int ndim, cnp.npy_intp* dims, int dtype):
     """An uninitialized array whose memory comes from, and returns to, the pool."""
-    cdef size_t bytes = 4
-    if dtype == cnp.NPY_FLOAT64 or dtype == cnp.NPY_INT64:
-        bytes = 8
-    elif dtype == cnp.NPY_UINT8:
-        bytes = 1
+    cdef size_t bytes = item_size(dtype)
     cdef int i
     for i in range(ndim):
         bytes *= <size_t>dims[i]
     cdef void* block = bnc_pool_get(bytes if bytes else 1)
     if block == NULL:
         raise MemoryError(f"no memory for an array of {bytes} bytes")
-    cdef object a = bnc_wrap(ndim, dims, dtype, block)
+    cdef object a
+    try:
+        a = bnc_wrap(ndim, dims, dtype, block)
+    except BaseException:  # more than NumPy can address, say
+        bnc_pool_put(block)
+        raise
     bnc_adopt(<PyObject*>a)
     return <Array>a
 

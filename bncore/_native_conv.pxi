@@ -143,8 +143,12 @@ cdef object product_backward(
             dbias = new_vector(y_channels, dtype)
         pdbias = vector_out(dbias, dtype, y_channels)
         elements_out(dbias, dtype, y_channels, dy, x, weight)
+        if overlap(dbias, dweight):
+            raise Refused
     if y is not None:  # behind a ReLU: the gradient where y > 0, in an array of its own
         py = elements(y, dtype, y_count)
+        if overlap(dweight, y) or need_dbias and overlap(dbias, y):
+            raise Refused
         masked = new_like(dy)
         pg = data_of(masked)
     with nogil:

@@ -95,6 +95,14 @@ cdef Array fill_forward(
     return y
 
 
+cdef inline bint in_arrays(const bnc_norm* a, const void* v, const void* other, int dtype) noexcept:
+    """Whether running statistics v (c,), which are written, share memory with another argument."""
+    cdef size_t c = <size_t>a.c * item_size(dtype), whole = <size_t>(a.n * a.s) * c
+    if meet(v, c, other, c) or meet(v, c, a.gamma, c) or meet(v, c, a.beta, c):
+        return True
+    return meet(v, c, a.x, whole) or meet(v, c, a.y, whole) or meet(v, c, a.residual, whole)
+
+
 def batch_norm_train(
     x, weight, bias, residual, running_mean, running_var, double momentum, double eps,
     bint unbiased, bint relu, axis, out
@@ -103,11 +111,17 @@ def batch_norm_train(
     cdef NormSaved saved = begin(x, axis)
     cdef bnc_norm a
     cdef int error
-    if not (0 <= momentum <= 1) or not (eps >= 0 and isfinite(eps)) or saved.n * saved.s == 1:
+    if not (0 <= momentum <= 1) or not (eps >= 0 and isfinite(eps)):
+        raise Refused
+    if saved.n * saved.s == 1 and saved.c > 0:
         raise Refused
     a.running_mean = vector_out(running_mean, saved.dtype, saved.c)
     a.running_var = vector_out(running_var, saved.dtype, saved.c)
     y = fill_forward(&a, saved, weight, bias, residual, relu, out)
+    if in_arrays(&a, a.running_mean, a.running_var, saved.dtype):
+        raise Refused
+    if in_arrays(&a, a.running_var, NULL, saved.dtype):
+        raise Refused
     saved.training = True
     a.momentum, a.eps, a.unbiased = momentum, eps, unbiased
     if a.n * a.c * a.s > KEEP_GIL:
@@ -202,6 +216,8 @@ cdef Array gradient_target(object out, object dy, NormSaved saved):
         raise Refused
     if overlap(out, dy) or overlap(out, saved.x) or overlap(out, saved.y):
         raise Refused
+    if overlap(out, saved.weight) or overlap(out, saved.bias):
+        raise Refused
     return <Array>out
 
 
@@ -212,9 +228,19 @@ cdef object parameter_target(object parameter, object given, NormSaved saved):
     if given is None:
         return new_vector(saved.c, saved.dtype)
     vector_out(given, saved.dtype, saved.c)
-    if overlap(given, parameter):
-        raise Refused
     return given
+
+
+cdef inline bint in_gradient_arrays(
+    const bnc_norm_gradient* a, const void* v, const void* other, int dtype
+) noexcept:
+    """Whether a parameter's gradient v (c,), written before dx, shares memory with another array."""
+    cdef size_t c = <size_t>a.c * item_size(dtype), whole = <size_t>(a.n * a.s) * c
+    if meet(v, c, other, c) or meet(v, c, a.gamma, c) or meet(v, c, a.beta, c):
+        return True
+    if meet(v, c, a.x, whole) or meet(v, c, a.dy, whole):
+        return True
+    return meet(v, c, a.y, whole) or meet(v, c, a.dx, whole)
 
 
 def batch_norm_backward(dy, NormSaved saved not None, dweight, dbias, out):
@@ -231,6 +257,10 @@ def batch_norm_backward(dy, NormSaved saved not None, dweight, dbias, out):
     a.dresidual = data_of(dresidual) if dresidual is not None else NULL
     a.dgamma = data_of(dweight) if dweight is not None else NULL
     a.dbeta = data_of(dbias) if dbias is not None else NULL
+    if in_gradient_arrays(&a, a.dgamma, a.dbeta, saved.dtype):
+        raise Refused
+    if in_gradient_arrays(&a, a.dbeta, NULL, saved.dtype):
+        raise Refused
     sums = <double*>bnc_pool_get(16 * <size_t>saved.c)
     if sums == NULL:
         raise MemoryError("no memory for the gradient sums")

@@ -1,5 +1,9 @@
 # Pooling over windows and over all of space.
 
+# The number of a window's winning tap is an int32.
+cdef int64_t MOST_TAPS = 2147483647
+
+
 cdef int fill_pooling(
     bnc_pooling* p, tuple shape, kernel, stride, padding, bint channels_last
 ) except -1:
@@ -18,6 +22,8 @@ cdef int fill_pooling(
     if p.h < 1 or p.h + 2 * p.padding[0] < p.kernel[0]:
         raise Refused
     if p.w < 1 or p.w + 2 * p.padding[1] < p.kernel[1]:
+        raise Refused
+    if p.kernel[0] > MOST_TAPS // p.kernel[1]:
         raise Refused
     p.h_out = (p.h + 2 * p.padding[0] - p.kernel[0]) // p.stride[0] + 1
     p.w_out = (p.w + 2 * p.padding[1] - p.kernel[1]) // p.stride[1] + 1

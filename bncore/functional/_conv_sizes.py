@@ -54,6 +54,11 @@ def plan(
     y_size, begin = _output_size(x_size, weight_shape[2:], sizes, transposed)
     in_size, out_size = (y_size, x_size) if transposed else (x_size, y_size)
     in_channels, out_channels = weight_shape[1] * groups, weight_shape[0]
+    # What is multiplied by 0 only is 1, so that positions fit into 64 bits whatever the user asked for.
+    stride = tuple(s if o > 1 else 1 for s, o in zip(sizes.stride, out_size, strict=True))
+    dilation = tuple(
+        d if k > 1 else 1 for d, k in zip(sizes.dilation, weight_shape[2:], strict=True)
+    )
     geometry = ConvGeometry(
         batch=x_shape[0],
         in_channels=in_channels,
@@ -61,9 +66,9 @@ def plan(
         out_channels=out_channels,
         out_size=_two(out_size, 1),
         kernel=_two(weight_shape[2:], 1),
-        stride=_two(sizes.stride, 1),
+        stride=_two(stride, 1),
         padding=_two(begin, 0),
-        dilation=_two(sizes.dilation, 1),
+        dilation=_two(dilation, 1),
         groups=groups,
         channels_last=last,
     )

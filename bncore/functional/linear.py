@@ -65,7 +65,7 @@ def linear(
             pass  # explained, or converted, below
         else:
             return y, LinearSaved(x, weight, None if activation is None else y, bias is not None)
-    x, weight, bias, relu = _judge(x, weight, bias, activation, out)
+    x, weight, bias, relu, out = _judge(x, weight, bias, activation, out)
     y = impl.linear(x, weight, bias, relu, out)
     return y, LinearSaved(x, weight, y if relu else None, bias is not None)
 
@@ -106,14 +106,15 @@ def linear_backward(
             pass  # explained, or converted, below
     features = weight.shape[0]
     dy = check.like(x, dy, "dy", (*x.shape[:-1], features))
-    check.gradients(dweight, dbias, weight, (features,) if has_bias else None, (dy, x, y))
+    bias_shape = (features,) if has_bias else None
+    dweight, dbias = check.gradients(dweight, dbias, weight, bias_shape, (dy, x, y))
     return impl.linear_backward(dy, x, weight, y, need_dx, has_bias, dweight, dbias)
 
 
 def _judge(
     x: Any, weight: Any, bias: Any, activation: str | None, out: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, bool]:
-    """The arguments of `linear` as the backend takes them (and whether there is a ReLU), or the error they deserve."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, bool, np.ndarray | None]:
+    """The arguments of `linear` as the backend takes them (activation: whether there is a ReLU), or their error."""
     x = check.real_array(x, "x")
     weight = check.real_array(weight, "weight")
     if weight.ndim != 2 or 0 in weight.shape:
@@ -126,5 +127,5 @@ def _judge(
         )
     bias = check.optional_like(x, bias, "bias", (features,))
     relu = check.choice(activation, "activation", (None, "relu")) is not None
-    check.output(out, (*x.shape[:-1], features), x.dtype, "out", (x, weight, bias))
-    return x, weight, bias, relu
+    out = check.output(out, (*x.shape[:-1], features), x.dtype, "out", (x, weight, bias))
+    return x, weight, bias, relu, out

@@ -111,13 +111,15 @@ def batch_norm(
             return impl.batch_norm_eval(
                 x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out
             )
-        except (backend.Refused, TypeError):
+        except (backend.Refused, TypeError, OverflowError):
             pass  # explained, or converted, below
-    x, weight, bias, residual, axis, relu = _judge(
+    x, weight, bias, residual, axis, relu, out = _judge(
         x, weight, bias, residual, eps, axis, activation, out
     )
-    _judge_running(running_mean, running_var, x, axis, training, momentum)
     if training:
+        others = (x, weight, bias, residual, out)
+        running_mean, running_var = _judge_running(running_mean, running_var, axis, others)
+        _judge_number("momentum", momentum, 0.0, 1.0)
         _judge_count(x, axis)
         return impl.batch_norm_train(
             x,
@@ -133,6 +135,7 @@ def batch_norm(
             axis,
             out,
         )
+    running_mean, running_var = _judge_constants(running_mean, running_var, x, axis)
     return impl.batch_norm_eval(
         x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out
     )
@@ -176,14 +179,13 @@ def batch_norm_backward(
             return impl.batch_norm_backward(dy, saved, dweight, dbias, out)
         except (backend.Refused, TypeError):
             pass  # explained, or converted, below
-    dy = _judge_dy(dy, saved, out)
-    c = (saved.mean.shape[0],)
-    for name, target, parameter in (
-        ("dweight", dweight, saved.weight),
-        ("dbias", dbias, saved.bias),
-    ):
-        if parameter is not None:
-            output(target, c, saved.x.dtype, name, (dy, parameter))
+    dy, out = _judge_dy(dy, saved, out)
+    others = (dy, saved.x, saved.y, saved.weight, saved.bias, out)
+    c, dtype = saved.mean.shape, saved.x.dtype
+    if saved.weight is not None:
+        dweight = output(dweight, c, dtype, "dweight", others)
+    if saved.bias is not None:
+        dbias = output(dbias, c, dtype, "dbias", (*others, dweight))
     return impl.batch_norm_backward(dy, saved, dweight, dbias, out)
 
 
@@ -218,18 +220,17 @@ def normalize(
     --------
     batch_norm : the other parameters, returns and errors.
     """
-    x, weight, bias, residual, axis, relu = _judge(
+    x, weight, bias, residual, axis, relu, out = _judge(
         x, weight, bias, residual, eps, axis, activation, out
     )
     if not isinstance(stats, Statistics):
         raise TypeError(
             f"stats must be Statistics (from functional.statistics), got {type(stats).__name__}"
         )
-    if stats.mean.shape != (x.shape[axis],):
-        raise ValueError(f"stats must have {x.shape[axis]} channels, got {stats.mean.shape[0]}")
-    inv_std = backend.numpy.inverse_std(stats.var, eps)
+    mean, var = _doubles("stats", (stats.mean, stats.var), x.shape[axis])
+    inv_std = backend.numpy.inverse_std(var, eps)
     return backend.active.normalize(
-        x, stats.mean, inv_std, weight, bias, residual, relu, axis, training, out
+        x, mean, inv_std, weight, bias, residual, relu, axis, training, out
     )
 
 
@@ -238,7 +239,7 @@ def gradient_sums(dy: Array, saved: Any) -> GradientSums:
 
     Sums of the pieces of a batch merge; `input_gradient` takes the merged ones.
     """
-    dy = _judge_dy(dy, saved, None)
+    dy, _ = _judge_dy(dy, saved, None)
     return GradientSums(*_implementation_of(saved).gradient_sums(dy, saved))
 
 
@@ -252,15 +253,14 @@ def input_gradient(
     dx : ndarray, shape of x
         With a residual in the forward call: the tuple (dx, dresidual).
     """
-    dy = _judge_dy(dy, saved, out)
+    dy, out = _judge_dy(dy, saved, out)
     if not isinstance(sums, GradientSums):
         raise TypeError(
             f"sums must be GradientSums (from functional.gradient_sums), got {type(sums).__name__}"
         )
-    if sums.dy.shape != saved.mean.shape:
-        raise ValueError(f"sums must have {saved.mean.shape[0]} channels, got {sums.dy.shape[0]}")
+    sum_dy, sum_dy_x_hat = _doubles("sums", (sums.dy, sums.dy_x_hat), saved.mean.shape[0])
     impl = _implementation_of(saved)
-    dx, dresidual = impl.input_gradient(dy, saved, sums.count, sums.dy, sums.dy_x_hat, out)
+    dx, dresidual = impl.input_gradient(dy, saved, sums.count, sum_dy, sum_dy_x_hat, out)
     return dx if dresidual is None else (dx, dresidual)
 
 
@@ -272,7 +272,7 @@ def _implementation_of(saved: Any) -> Any:
 
 def _judge(
     x: Any, weight: Any, bias: Any, residual: Any, eps: Any, axis: Any, activation: Any, out: Any
-) -> tuple[Array, Array | None, Array | None, Array | None, int, bool]:
+) -> tuple[Array, Array | None, Array | None, Array | None, int, bool, Array | None]:
     """Canonical arguments, or the error that names the one at fault."""
     choice(activation, "activation", (None, "relu"))
     _judge_number("eps", eps, 0.0, math.inf)
@@ -284,24 +284,39 @@ def _judge(
     weight = optional_like(x, weight, "weight", c)
     bias = optional_like(x, bias, "bias", c)
     residual = optional_like(x, residual, "residual", x.shape)
-    output(out, x.shape, x.dtype, "out", (x, weight, bias, residual))
-    return x, weight, bias, residual, axis, activation is not None
+    out = output(out, x.shape, x.dtype, "out", (x, weight, bias, residual))
+    return x, weight, bias, residual, axis, activation is not None, out
 
 
 def _judge_running(
-    running_mean: Any, running_var: Any, x: Array, axis: int, training: bool, momentum: Any
-) -> None:
+    running_mean: Any, running_var: Any, axis: int, others: tuple[Array | None, ...]
+) -> tuple[Array | None, Array | None]:
+    """Running statistics to update: apart from each other and from `others`, of which x is the first."""
+    x = others[0]
+    assert x is not None
     c = (x.shape[axis],)
-    if training:
-        _judge_number("momentum", momentum, 0.0, 1.0)
-    elif running_mean is None or running_var is None:
+    optional_like(x, running_mean, "running_mean", c)
+    optional_like(x, running_var, "running_var", c)
+    mean = output(running_mean, c, x.dtype, "running_mean", others)
+    return mean, output(running_var, c, x.dtype, "running_var", (*others, mean))
+
+
+def _judge_constants(
+    running_mean: Any, running_var: Any, x: Array, axis: int
+) -> tuple[Array, Array]:
+    """Running statistics to evaluate with."""
+    if running_mean is None or running_var is None:
         raise ValueError("running_mean and running_var must be given in evaluation, got None")
-    for name, a in (("running_mean", running_mean), ("running_var", running_var)):
-        if a is None:
-            continue
-        like(x, a, name, c)
-        if training:
-            output(a, c, x.dtype, name, (x,))
+    c = (x.shape[axis],)
+    return like(x, running_mean, "running_mean", c), like(x, running_var, "running_var", c)
+
+
+def _doubles(name: str, vectors: tuple[Any, Any], channels: int) -> list[Array]:
+    """The two vectors of a Statistics or GradientSums, which anybody can make, as backends take them."""
+    for v in vectors:
+        if np.shape(v) != (channels,):
+            raise ValueError(f"{name} must have {channels} channels, got shape {np.shape(v)}")
+    return [np.array(v, np.float64, order="C") for v in vectors]
 
 
 def _judge_number(name: str, value: Any, low: float, high: float) -> None:
@@ -317,10 +332,9 @@ def _judge_count(x: Array, axis: int) -> None:
         raise ValueError(TOO_FEW.format(shape=x.shape, axis=axis))
 
 
-def _judge_dy(dy: Any, saved: Any, out: Any) -> Array:
+def _judge_dy(dy: Any, saved: Any, out: Any) -> tuple[Array, Array | None]:
     x = getattr(saved, "x", None)
     if not isinstance(x, np.ndarray):
         raise TypeError(f"saved must be what the forward call returned, got {type(saved).__name__}")
     dy = like(x, dy, "dy", x.shape)
-    output(out, x.shape, x.dtype, "out", (dy, x, saved.y))
-    return dy
+    return dy, output(out, x.shape, x.dtype, "out", (dy, x, saved.y, saved.weight, saved.bias))

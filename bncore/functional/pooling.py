@@ -27,6 +27,8 @@ __all__ = [
 
 Pair = tuple[int, int]
 
+MOST_TAPS = 2**31 - 1  # a window's winning tap is remembered as an int32
+
 
 class _Geometry(NamedTuple):
     """A checked pooling: `image` and `pooled` are shapes of rank 4, `y` is the shape the user sees."""
@@ -255,6 +257,10 @@ def _geometry(x: np.ndarray, kernel_size: Any, stride: Any, padding: Any, axis: 
                 f"{space} with padding {pads}"
             )
         pooled.append((size + 2 * p - k) // s + 1)
+    if math.prod(kernel) > MOST_TAPS:
+        raise ValueError(f"kernel_size must have at most {MOST_TAPS} taps, got {kernel}")
+    # What is multiplied by 0 only is 1, so that positions fit into 64 bits whatever the user asked for.
+    steps = tuple(s if o > 1 else 1 for s, o in zip(steps, pooled, strict=True))
     n, c = x.shape[0], x.shape[-1 if last else 1]
     # A signal is an image of height 1.
     image, small = (1,) * (2 - d) + space, (1,) * (2 - d) + tuple(pooled)

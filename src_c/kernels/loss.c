@@ -79,7 +79,8 @@ void BNC_KERNEL(cross_entropy_backward)(const bnc_real *restrict z, const int64_
             vstore(t, (vm_exp(load_padded(z + j, k - j) - m) * over - off) * sc);
             memcpy(dz + j, t, (size_t)(k - j) * sizeof *t);
         }
-        dz[target[r]] -= on * sc;
+        /* checked before the forward pass, but the array is the caller's and may have changed */
+        if ((uint64_t)target[r] < (uint64_t)k) dz[target[r]] -= on * sc;
     }
 }
 

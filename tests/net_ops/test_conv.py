@@ -334,3 +334,19 @@ def test_a_wrong_output_gradient_is_named():
         F.conv2d_backward(dy[:, :, 1:], saved)
     with pytest.raises(TypeError, match="dy must have dtype float32"):
         F.conv2d_backward(np.float64(dy), saved)
+
+
+@pytest.mark.parametrize("huge", [2**40, 2**62, 2**63 - 1, 2**70])
+def test_a_stride_or_dilation_that_multiplies_0_only_may_be_huge(huge, backend, dtype, rng):
+    """It says which single pixel, or tap, there is: positions must not overflow on the way."""
+    x = rng.standard_normal((2, 3, 5, 4)).astype(dtype)
+    weight = rng.standard_normal((2, 3, 3, 3)).astype(dtype)
+    point = np.ascontiguousarray(weight[:, :, :1, :1])
+    for w, kw, plain in (
+        (weight, {"stride": huge, "padding": 1}, {"stride": 5, "padding": 1}),
+        (point, {"dilation": huge}, {}),
+    ):
+        (y, saved), (wanted, other) = F.conv2d(x, w, **kw), F.conv2d(x, w, **plain)
+        assert np.array_equal(y, wanted)
+        gradients = zip(F.conv2d_backward(y, saved), F.conv2d_backward(y, other), strict=True)
+        assert all(a is b is None or np.array_equal(a, b) for a, b in gradients)

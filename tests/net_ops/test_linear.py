@@ -177,3 +177,25 @@ def test_bad_outputs_are_named():
         F.linear_backward(dy, saved, dweight=weight)
     with pytest.raises(ValueError, match="activation must be one of"):
         F.linear(x, weight, activation="tanh")
+
+
+def test_results_can_be_written_to_memmaps(backend, tmp_path, rng):
+    x, weight, dy = (rng.standard_normal(s) for s in ((3, 4), (5, 4), (3, 5)))
+    out = np.memmap(tmp_path / "y", np.float64, "w+", shape=(3, 5))
+    dweight = np.memmap(tmp_path / "dweight", np.float64, "w+", shape=(5, 4))
+    dbias = np.memmap(tmp_path / "dbias", np.float64, "w+", shape=(5,))
+    wanted, saved = F.linear(x, weight, np.ones(5))
+    F.linear(x, weight, np.ones(5), out=out)
+    _, *gradients = F.linear_backward(dy, saved)
+    F.linear_backward(dy, saved, dweight=dweight, dbias=dbias)
+    for a, b in zip((out, dweight, dbias), (wanted, *gradients), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_gradients_must_not_overlap_each_other_or_the_output(backend):
+    x, weight, memory = np.ones((3, 4)), np.ones((5, 4)), np.ones((5, 4))
+    y, saved = F.linear(x, weight, np.ones(5), activation="relu")
+    with pytest.raises(ValueError, match="dbias must not overlap"):
+        F.linear_backward(np.ones((3, 5)), saved, dweight=memory, dbias=memory.reshape(-1)[:5])
+    with pytest.raises(ValueError, match="dbias must not overlap"):
+        F.linear_backward(np.ones((3, 5)), saved, dbias=y[0])

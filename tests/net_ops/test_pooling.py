@@ -317,3 +317,19 @@ def test_bad_arrays_are_refused(dtype):
         F.max_pool_backward(np.zeros((1, 2, 4, 4), dtype), saved)
     with pytest.raises(TypeError, match="count_include_pad"):
         F.avg_pool(np.zeros((1, 2, 4, 4), dtype), 2, count_include_pad="yes")
+
+
+def test_a_window_of_more_taps_than_an_index_can_number_is_refused(backend):
+    x = np.ones((1, 1, 8, 8), np.float32)
+    for pool in (F.max_pool, F.avg_pool):
+        with pytest.raises(ValueError, match="kernel_size must have at most 2147483647 taps"):
+            pool(x, 100_000, stride=1, padding=50_000)
+
+
+@pytest.mark.parametrize("huge", [2**40, 2**63 - 1, 2**70])
+def test_the_stride_of_a_single_window_may_be_huge(huge, backend, dtype, rng):
+    x = rng.standard_normal((2, 3, 3, 3)).astype(dtype)
+    for pool, back in ((F.max_pool, F.max_pool_backward), (F.avg_pool, F.avg_pool_backward)):
+        (y, saved), (wanted, other) = pool(x, 3, stride=huge), pool(x, 3)
+        assert np.array_equal(y, wanted)
+        assert np.array_equal(back(y, saved), back(y, other))

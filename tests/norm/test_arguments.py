@@ -50,11 +50,19 @@ def read_only(a):
         ({"momentum": 1.5}, ValueError, r"momentum must be a number in \[0, 1\], got 1.5"),
         ({"momentum": None}, TypeError, "momentum must be a number, got NoneType"),
         ({"axis": 3}, ValueError, "axis"),
+        ({"axis": 2**70}, ValueError, "axis"),
         ({"axis": 1.0}, TypeError, "axis"),
         ({"activation": "gelu"}, ValueError, "activation"),
         ({"running_mean": np.zeros(4)}, ValueError, "running_mean must have shape"),
         ({"running_mean": read_only(np.zeros(3))}, ValueError, "running_mean must be writable"),
         ({"running_var": np.zeros(3, np.float32)}, TypeError, "running_var must have dtype"),
+        ({"running_mean": GOOD["weight"]}, ValueError, "running_mean must not overlap"),
+        ({"running_mean": GOOD["x"].reshape(-1)[:3]}, ValueError, "running_mean must not overlap"),
+        (
+            {"running_mean": RUNNING["running_mean"], "running_var": RUNNING["running_mean"]},
+            ValueError,
+            "running_var must not overlap",
+        ),
         (
             {"out": read_only(np.ones((4, 3, 2)))},
             ValueError,
@@ -116,7 +124,7 @@ def test_backward_without_a_forward_is_named(backend):
 def test_normalize_wants_statistics(backend):
     with pytest.raises(TypeError, match="stats must be Statistics"):
         F.normalize(np.ones((4, 3)), (1, 2))
-    with pytest.raises(ValueError, match="stats must have 3 channels, got 2"):
+    with pytest.raises(ValueError, match=r"stats must have 3 channels, got shape \(2,\)"):
         F.normalize(np.ones((4, 3)), F.statistics(np.ones((4, 2))))
 
 
@@ -178,3 +186,65 @@ def test_wrong_dtype_for_a_layer_says_what_to_convert(backend):
             TypeError, match=r"dtype float64 like the input, got float32; .*np\.float32"
         ):
             layer(np.ones((4, 3)))
+
+
+def test_gradients_must_not_overlap_what_else_is_read_or_written(backend):
+    _, saved = F.batch_norm(**GOOD)
+    dy, dx, shared = np.ones((4, 3, 2)), np.empty((4, 3, 2)), np.empty(3)
+    for array, kw in (
+        (dy, {}),
+        (saved.x, {}),
+        (dx, {"out": dx}),
+        (saved.bias, {}),
+    ):
+        with pytest.raises(ValueError, match="dweight must not overlap"):
+            F.batch_norm_backward(dy, saved, dweight=array.reshape(-1)[:3], **kw)
+    with pytest.raises(ValueError, match="dbias must not overlap"):
+        F.batch_norm_backward(dy, saved, dweight=shared, dbias=shared)
+    one, saved = F.batch_norm(np.ones((2, 3)), np.ones(3))
+    wide = np.ones((2, 3))
+    _, saved = F.batch_norm(one, wide[0])
+    with pytest.raises(ValueError, match="out must not overlap"):
+        F.batch_norm_backward(one, saved, out=wide)
+
+
+def test_results_can_be_written_to_memmaps(backend, tmp_path, rng):
+    """Arrays on disk are no ndarrays of the exact type: all backends take them all the same."""
+
+    def mapped(shape):
+        mapped.count += 1
+        return np.memmap(tmp_path / f"{mapped.count}", np.float64, "w+", shape=shape)
+
+    mapped.count = 0
+    x, dy, weight = rng.standard_normal((6, 4)), rng.standard_normal((6, 4)), np.ones(4)
+    running, wanted_running = (mapped(4), mapped(4)), (np.zeros(4), np.zeros(4))
+    out, dx, dweight, dbias = mapped((6, 4)), mapped((6, 4)), mapped(4), mapped(4)
+    wanted, saved = F.batch_norm(x, weight, weight, *wanted_running)
+    F.batch_norm(x, weight, weight, *running, out=out)
+    wanted_gradients = F.batch_norm_backward(dy, saved)
+    F.batch_norm_backward(dy, saved, dweight=dweight, dbias=dbias, out=dx)
+    pairs = zip((*running, out, dx, dweight, dbias), (*wanted_running, wanted, *wanted_gradients))
+    assert all(np.array_equal(a, b) for a, b in pairs)
+    again = F.input_gradient(dy, saved, F.gradient_sums(dy, saved), out=mapped((6, 4)))
+    assert np.array_equal(again, dx)
+    evaluated = F.batch_norm(x, None, None, *running, training=False)[0]
+    assert np.array_equal(
+        evaluated, F.batch_norm(x, None, None, *wanted_running, training=False)[0]
+    )
+
+
+def test_statistics_and_sums_may_be_made_by_hand(backend, rng):
+    x, dy = rng.standard_normal((6, 4)), rng.standard_normal((6, 4))
+    stats = F.statistics(x)
+    wanted, saved = F.normalize(x, stats)
+    strided = F.Statistics(6, np.repeat(stats.mean, 2)[::2], np.repeat(stats.var, 2)[::2])
+    assert np.array_equal(F.normalize(x, strided)[0], wanted)
+    single = F.Statistics(6, stats.mean.astype(np.float32), stats.var.astype(np.float32))
+    assert np.allclose(F.normalize(x, single)[0], wanted, atol=1e-6)
+    sums = F.gradient_sums(dy, saved)
+    by_hand = F.GradientSums(6, np.repeat(sums.dy, 2)[::2], np.repeat(sums.dy_x_hat, 2)[::2])
+    assert np.array_equal(F.input_gradient(dy, saved, by_hand), F.input_gradient(dy, saved, sums))
+    with pytest.raises(ValueError, match=r"stats must have 4 channels, got shape \(3,\)"):
+        F.normalize(x, F.Statistics(6, stats.mean, stats.var[:3]))
+    with pytest.raises(ValueError, match=r"sums must have 4 channels, got shape \(3,\)"):
+        F.input_gradient(dy, saved, F.GradientSums(6, sums.dy, sums.dy_x_hat[:3]))

@@ -205,3 +205,13 @@ def test_a_variance_that_float32_cannot_hold_is_infinite_without_a_warning(backe
         warnings.simplefilter("error")
         y, _ = F.batch_norm(x, None, None, running_mean, running_var, axis=1)
     assert np.isfinite(y).all() and np.isinf(running_var).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 0), (5, 0), (3, 0, 2), (0, 0)], ids=str)
+@pytest.mark.parametrize("training", [True, False])
+def test_no_channels_give_an_empty_output(shape, training, backend, dtype):
+    x, none = np.zeros(shape, dtype), np.zeros(0, dtype)
+    y, saved = F.batch_norm(x, none, none, none.copy(), none.copy(), training=training)
+    dx, dweight, dbias = F.batch_norm_backward(x, saved)
+    assert y.shape == dx.shape == shape
+    assert dweight.shape == dbias.shape == F.statistics(x).mean.shape == (0,)

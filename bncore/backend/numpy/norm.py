@@ -53,7 +53,8 @@ def inverse_std(var: Array, eps: float) -> Array:
 
 def _rows(x3: Array) -> Array:
     """(n, c, s) as (c, m): one contiguous row a channel, along which NumPy sums pairwise and hence accurately."""
-    return np.ascontiguousarray(np.moveaxis(x3, 1, 0)).reshape(x3.shape[1], -1)
+    n, c, s = x3.shape
+    return np.ascontiguousarray(np.moveaxis(x3, 1, 0)).reshape(c, n * s)
 
 
 def _sums(x3: Array) -> Array:
