@@ -234,7 +234,7 @@ cdef object parameter_target(object parameter, object given, NormSaved saved):
 cdef inline bint in_gradient_arrays(
     const bnc_norm_gradient* a, const void* v, const void* other, int dtype
 ) noexcept:
-    """Whether a parameter's gradient v (c,), written before dx, shares memory with another array."""
+    """If a parameter's gradient v (c,), written before dx, shares memory with other arrays."""
     cdef size_t c = <size_t>a.c * item_size(dtype), whole = <size_t>(a.n * a.s) * c
     if meet(v, c, other, c) or meet(v, c, a.gamma, c) or meet(v, c, a.beta, c):
         return True

@@ -5,6 +5,7 @@
  * Two troubles of OpenMP runtimes are dealt with here:
  *  - A worker woken after an idle pause may be queued on the caller's own processor, behind the caller that waits for
  *    it, for one or two scheduler ticks (4-16 ms). `steer` allows it every processor but the caller's while it wakes.
+ *    Not where the user has bound OpenMP's threads to processors (OMP_PROC_BIND, OMP_PLACES, GOMP_CPU_AFFINITY).
  *  - A worker that cannot get a processor at all (a busy neighbour) delays the end of every region. A call that waited
  *    long is followed by serial calls for BACK_OFF times as long.
  * After fork the runtime's threads are gone but it does not know: a child of a process that had started them computes
@@ -16,6 +17,7 @@
 #include "bncore.h"
 
 #include <stdatomic.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -57,7 +59,8 @@ static struct {
     atomic_int started, forked; /* threads exist; this is a child of a process in which they did */
     double serial_until, last_end; /* seconds of the monotonic clock; guarded by busy */
 #ifdef __linux__
-    pid_t worker[MAX_WORKERS]; /* thread ids as the system knows them, guarded by busy */
+    pid_t worker[MAX_WORKERS]; /* thread ids, as the system knows them, of the last region; ... */
+    uint64_t caller, callers;  /* ... who started it; callers so far: all guarded by busy */
 #endif
 } team = {.busy = ATOMIC_FLAG_INIT};
 
@@ -68,6 +71,9 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Whether OpenMP keeps its threads on places of the user's choice. */
+static int bound(void) { return omp_get_proc_bind() != omp_proc_bind_false; }
+
 static void claim_chunks(job *j)
 {
     for (int64_t k; (k = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed)) < j->chunks;)
@@ -75,13 +81,36 @@ static void claim_chunks(job *j)
 }
 
 #ifdef __linux__
-/* Sets the workers' processors to `all`, without the caller's own one when `avoid` is set. */
-static void place_workers(int threads, cpu_set_t all, int avoid)
+static pid_t thread_id(void)
+{
+    static _Thread_local pid_t id; /* a fork's child, where it is wrong, never gets here */
+    return id ? id : (id = (pid_t)syscall(SYS_gettid));
+}
+
+/* A number for the calling thread that no other ever had, unlike thread ids. */
+static uint64_t caller_id(void)
+{
+    static _Thread_local uint64_t id;
+    return id ? id : (id = ++team.callers);
+}
+
+/* Sets the workers' processors to `all`, without the caller's own one when `avoid` is set. One that has ended all the
+ * same, by another library's use of OpenMP, is left out: its id may be that of another process by now. */
+static void place_workers(const pid_t *worker, int threads, cpu_set_t all, int avoid)
 {
     if (avoid) CPU_CLR(sched_getcpu(), &all);
     if (CPU_COUNT(&all) == 0) return;
     for (int i = 1; i < threads && i < MAX_WORKERS; i++)
-        if (team.worker[i]) sched_setaffinity(team.worker[i], sizeof all, &all);
+        if (worker[i] && syscall(SYS_tgkill, getpid(), worker[i], 0) == 0)
+            sched_setaffinity(worker[i], sizeof all, &all);
+}
+
+/* Every thread that calls has workers of its own, which end with it, as do those that the next region does not need:
+ * only their caller knows that the last region's workers still exist. */
+static void forget_workers(void)
+{
+    memset(team.worker, 0, sizeof team.worker);
+    team.caller = caller_id();
 }
 #endif
 
@@ -91,8 +120,7 @@ static void run_region(job *j, int threads)
     {
 #ifdef __linux__
         const int me = omp_get_thread_num();
-        if (me > 0 && me < MAX_WORKERS && !team.worker[me])
-            team.worker[me] = (pid_t)syscall(SYS_gettid);
+        if (me > 0 && me < MAX_WORKERS) team.worker[me] = thread_id();
 #endif
         claim_chunks(j);
 #pragma omp master
@@ -104,8 +132,12 @@ static void run_in_team(job *j, int threads, double begin)
 {
 #ifdef __linux__
     cpu_set_t all;
-    const int steer = begin - team.last_end > IDLE && sched_getaffinity(0, sizeof all, &all) == 0;
-    if (steer) place_workers(threads, all, 1);
+    pid_t steered[MAX_WORKERS];
+    const int steer = begin - team.last_end > IDLE && team.caller == caller_id() && !bound() &&
+                      sched_getaffinity(0, sizeof all, &all) == 0;
+    memcpy(steered, team.worker, sizeof steered);
+    forget_workers();
+    if (steer) place_workers(steered, threads, all, 1);
 #endif
     run_region(j, threads);
     const double end = now(), waited = end - team.last_end, worked = team.last_end - begin;
@@ -113,7 +145,7 @@ static void run_in_team(job *j, int threads, double begin)
     if (waited > STALL && waited > worked) team.serial_until = end + BACK_OFF * waited;
     team.last_end = end;
 #ifdef __linux__
-    if (steer) place_workers(threads, all, 0);
+    if (steer) place_workers(steered, threads, all, 0);
 #endif
 }
 
@@ -142,8 +174,8 @@ int bnc_thread_limit(void)
     if (atomic_load(&forced) && !atomic_load(&team.forked)) return atomic_load(&forced);
     int limit = omp_get_max_threads();
 #ifdef __linux__
-    cpu_set_t mask;
-    if (sched_getaffinity(0, sizeof mask, &mask) == 0 && CPU_COUNT(&mask) < limit)
+    cpu_set_t mask; /* that of a bound caller is its own place, not the team's */
+    if (!bound() && sched_getaffinity(0, sizeof mask, &mask) == 0 && CPU_COUNT(&mask) < limit)
         limit = CPU_COUNT(&mask);
 #endif
     const int quota = atomic_load(&cpu_quota);

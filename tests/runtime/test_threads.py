@@ -124,6 +124,73 @@ def test_many_python_threads_at_once(dtype):
                 assert all(np.array_equal(g, r) for g, r in zip(got, right, strict=True))
 
 
+BOUND = """
+import os, time
+import numpy as np
+from bncore import functional as F, _native
+def places():
+    return sorted(sorted(os.sched_getaffinity(int(t))) for t in os.listdir("/proc/self/task"))
+x = np.random.default_rng(0).standard_normal((20_000, 64)).astype(np.float32)
+F.batch_norm(x)
+before = places()
+for _ in range(5):
+    time.sleep(0.005)  # long enough for the workers to be steered
+    F.batch_norm(x)
+assert places() == before, (before, places())
+assert len(before) == _native.thread_limit() > 1, before
+print("done")
+"""
+
+STRANGER = """
+import os, threading, time
+import numpy as np
+from bncore import functional as F, _native
+def places():
+    return {int(t): os.sched_getaffinity(int(t)) for t in os.listdir("/proc/self/task")}
+def compute():
+    for _ in range(5):
+        time.sleep(0.005)
+        F.batch_norm(x)
+x = np.random.default_rng(0).standard_normal((20_000, 64)).astype(np.float32)
+_native.force_threads(2)
+compute()
+before = places()
+def elsewhere():
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    compute()
+    global during
+    during = places()
+thread = threading.Thread(target=elsewhere)
+thread.start()
+thread.join()
+assert len(before) > 1 and all(during[t] == before[t] for t in before), (before, during)
+print("done")
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs two processors",
+)
+@pytest.mark.parametrize(
+    ("script", "variables"),
+    [(BOUND, {"OMP_PROC_BIND": "true"}), (BOUND, {"OMP_PLACES": "threads"}), (STRANGER, {})],
+    ids=["bound", "placed", "stranger"],
+)
+def test_workers_stay_where_they_belong(script, variables):
+    """Threads that the user bound are used and not moved; nor are those of another Python thread's calls."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=clean | {"OPENBLAS_NUM_THREADS": "1"} | variables,
+    )
+    assert done.stdout == "done\n", done.stderr
+
+
 def test_only_one_file_names_openmp():
     from pathlib import Path
 
