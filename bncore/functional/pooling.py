@@ -101,11 +101,11 @@ def max_pool(
     """
     x = _check.real_array(x, "x")
     g = _geometry(x, kernel_size, stride, padding, axis)
-    out = _output(out, g, x)
+    out = _check.output(out, g.y, x.dtype, inputs=(x,))
     y, index = backend.active.max_pool(
-        x.reshape(g.image), g.kernel, g.stride, g.padding, g.channels_last, out
+        x.reshape(g.image), g.kernel, g.stride, g.padding, g.channels_last, _as(g.pooled, out)
     )
-    return y.reshape(g.y), MaxPoolSaved(g, x.dtype, index)
+    return _result(y, g.y, out), MaxPoolSaved(g, x.dtype, index)
 
 
 def max_pool_backward(
@@ -114,7 +114,7 @@ def max_pool_backward(
     """dx: every dy goes to the element that was its window's maximum."""
     g, dtype, index = saved
     dy = _gradient(dy, g.y, dtype)
-    out = _image_output(out, g, dy)
+    out = _check.output(out, g.x, dtype, inputs=(dy,))
     dx = backend.active.max_pool_backward(
         dy.reshape(g.pooled),
         index,
@@ -123,9 +123,9 @@ def max_pool_backward(
         g.stride,
         g.padding,
         g.channels_last,
-        out,
+        _as(g.image, out),
     )
-    return dx.reshape(g.x)
+    return _result(dx, g.x, out)
 
 
 def avg_pool(
@@ -145,7 +145,7 @@ def avg_pool(
     x = _check.real_array(x, "x")
     g = _geometry(x, kernel_size, stride, padding, axis)
     count_include_pad = checks.boolean(count_include_pad, "count_include_pad")
-    out = _output(out, g, x)
+    out = _check.output(out, g.y, x.dtype, inputs=(x,))
     y = backend.active.avg_pool(
         x.reshape(g.image),
         g.kernel,
@@ -153,9 +153,9 @@ def avg_pool(
         g.padding,
         g.channels_last,
         count_include_pad,
-        out,
+        _as(g.pooled, out),
     )
-    return y.reshape(g.y), AvgPoolSaved(g, x.dtype, count_include_pad)
+    return _result(y, g.y, out), AvgPoolSaved(g, x.dtype, count_include_pad)
 
 
 def avg_pool_backward(
@@ -164,7 +164,7 @@ def avg_pool_backward(
     """dx: every dy is shared out evenly over its window."""
     g, dtype, count_include_pad = saved
     dy = _gradient(dy, g.y, dtype)
-    out = _image_output(out, g, dy)
+    out = _check.output(out, g.x, dtype, inputs=(dy,))
     dx = backend.active.avg_pool_backward(
         dy.reshape(g.pooled),
         g.image,
@@ -173,9 +173,9 @@ def avg_pool_backward(
         g.padding,
         g.channels_last,
         count_include_pad,
-        out,
+        _as(g.image, out),
     )
-    return dx.reshape(g.x)
+    return _result(dx, g.x, out)
 
 
 def global_avg_pool(
@@ -207,9 +207,8 @@ def global_avg_pool_backward(
 ) -> np.ndarray:
     """dx: every dy is shared out evenly over its channel's space."""
     dy, flat, out = _global_gradient(dy, saved, out)
-    return backend.active.global_avg_pool_backward(dy, flat, saved.channels_last, out).reshape(
-        saved.shape
-    )
+    dx = backend.active.global_avg_pool_backward(dy, flat, saved.channels_last, _as(flat, out))
+    return _result(dx, saved.shape, out)
 
 
 def global_max_pool(
@@ -228,9 +227,10 @@ def global_max_pool_backward(
     if saved.argmax is None:
         raise TypeError("saved must come from global_max_pool, got one of global_avg_pool")
     dy, flat, out = _global_gradient(dy, saved, out)
-    return backend.active.global_max_pool_backward(
-        dy, saved.argmax, flat, saved.channels_last, out
-    ).reshape(saved.shape)
+    dx = backend.active.global_max_pool_backward(
+        dy, saved.argmax, flat, saved.channels_last, _as(flat, out)
+    )
+    return _result(dx, saved.shape, out)
 
 
 def _geometry(x: np.ndarray, kernel_size: Any, stride: Any, padding: Any, axis: int) -> _Geometry:
@@ -276,14 +276,14 @@ def _geometry(x: np.ndarray, kernel_size: Any, stride: Any, padding: Any, axis: 
     )
 
 
-def _output(out: Any, g: _Geometry, x: np.ndarray) -> np.ndarray | None:
-    out = _check.output(out, g.y, x.dtype, inputs=(x,))
-    return None if out is None else out.reshape(g.pooled)
+def _as(shape: tuple[int, ...], out: np.ndarray | None) -> np.ndarray | None:
+    """`out` in the shape the backend writes."""
+    return None if out is None else out.reshape(shape)
 
 
-def _image_output(out: Any, g: _Geometry, dy: np.ndarray) -> np.ndarray | None:
-    out = _check.output(out, g.x, dy.dtype, inputs=(dy,))
-    return None if out is None else out.reshape(g.image)
+def _result(y: np.ndarray, shape: tuple[int, ...], out: np.ndarray | None) -> np.ndarray:
+    """What the caller gets: his own `out` if he gave one."""
+    return y.reshape(shape) if out is None else out
 
 
 def _gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -319,5 +319,4 @@ def _global_gradient(
 ) -> tuple[np.ndarray, tuple[int, int, int], np.ndarray | None]:
     n, a, b = flat = _flat(saved.shape, saved.channels_last)
     dy = _gradient(dy, (n, b if saved.channels_last else a), saved.dtype)
-    out = _check.output(out, saved.shape, dy.dtype, inputs=(dy,))
-    return dy, flat, None if out is None else out.reshape(flat)
+    return dy, flat, _check.output(out, saved.shape, dy.dtype, inputs=(dy,))
