@@ -124,11 +124,11 @@ def cnn(
     """
     make = _Maker(norm, axis, init, dtype, rng)
     if not widths:
-        raise ValueError(f"widths: expected at least one, got {widths!r}")
+        raise ValueError(f"widths must hold at least one, got {widths!r}")
     if strides is None:
         strides = [1] * (len(widths) - 1) + [2]
     if len(strides) != len(widths):
-        raise ValueError(f"strides: expected {len(widths)}, one per width, got {strides!r}")
+        raise ValueError(f"strides must hold {len(widths)}, one per width, got {strides!r}")
     layers = make.standardize(in_channels, standardize)
     channels = in_channels
     for width, stride in zip(widths, strides):
@@ -184,7 +184,7 @@ def resnet20(
     make = _Maker(norm, axis, init, dtype, rng)
     checks.positive_int(blocks, "blocks")
     if checks.boolean(zero_gamma, "zero_gamma") and norm == "none":
-        raise ValueError("zero_gamma: expected False with norm='none', got True")
+        raise ValueError("zero_gamma must be False with norm='none', got True")
     channels = checks.positive_int(width, "width")
     layers = make.standardize(in_channels, standardize) + make.conv(in_channels, channels, 3)
     for stage in range(3):

@@ -113,9 +113,7 @@ class Affine:
     def split(self, sizes: Sequence[int]) -> list[Affine]:
         """Cut into runs of channels: what each input of a concatenation takes."""
         if sum(sizes) != self.channels:
-            raise ValueError(
-                f"sizes: expected a sum of {self.channels} channels, got {list(sizes)}"
-            )
+            raise ValueError(f"sizes must add up to {self.channels} channels, got {list(sizes)}")
         cuts = np.cumsum(sizes)[:-1]
         return [
             Affine(*part)
@@ -151,7 +149,7 @@ def norm_affine(
     shift = np.zeros_like(center) if bias is None else np.array(bias, np.float64).reshape(-1)
     if not center.shape == variance.shape == gamma.shape == shift.shape:
         raise ValueError(
-            f"weight, bias, mean and var: expected equal lengths, got {gamma.size}, {shift.size}, {center.size}, {variance.size}"
+            f"weight, bias, mean and var must have equal lengths, got {gamma.size}, {shift.size}, {center.size}, {variance.size}"
         )
     for name, values in (
         ("weight", gamma),
@@ -319,10 +317,10 @@ def _as_float64(weight: ArrayLike, bias: ArrayLike | None, outputs: int) -> tupl
     w = np.asarray(weight, np.float64)
     b = np.zeros(outputs) if bias is None else np.asarray(bias, np.float64)
     if b.shape != (outputs,):
-        raise ValueError(f"bias: expected shape ({outputs},), got {b.shape}")
+        raise ValueError(f"bias must have shape ({outputs},), got {b.shape}")
     return w, b
 
 
 def _match(what: str, channels: int, affine: Affine) -> None:
     if channels != affine.channels:
-        raise ValueError(f"affine: expected {channels} channels ({what}), got {affine.channels}")
+        raise ValueError(f"affine must have {channels} channels ({what}), got {affine.channels}")

@@ -55,9 +55,9 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
     that is part of a norm goes to the layer that takes the norm. Frozen norms fold like any other.
     """
     if not isinstance(net, L.Layer):
-        raise TypeError(f"net: expected a Layer, got {type(net).__name__}")
+        raise TypeError(f"net must be a Layer, got {type(net).__name__}")
     if input_ndim is not None and checks.integer(input_ndim, "input_ndim") < 2:
-        raise ValueError(f"input_ndim: expected an integer >= 2, got {input_ndim}")
+        raise ValueError(f"input_ndim must be an integer >= 2, got {input_ndim}")
     view = Net(net, input_ndim)
     order = [place.path for _, place in view.norms()]
     done: dict[str, Folded] = {}

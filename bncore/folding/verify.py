@@ -64,7 +64,7 @@ def verify(net: Layer, folded: Layer, x: np.ndarray, *, batch_size: int = 256) -
     expected = predict(net, x, batch_size=batch_size)
     got = predict(folded, x, batch_size=batch_size)
     if got.shape != expected.shape:
-        raise ValueError(f"folded: expected outputs of shape {expected.shape}, got {got.shape}")
+        raise ValueError(f"folded must give outputs of shape {expected.shape}, got {got.shape}")
     exact = predict(_in_float64(net), x.astype(np.float64), batch_size=batch_size)
     error = _distance(got, expected)
     scale = float(np.abs(expected).max(initial=0.0))

@@ -63,9 +63,9 @@ def save(
     Equal nets and equal meta give equal bytes: nothing in the file depends on time or place.
     """
     if not isinstance(net, layers.Layer):
-        raise TypeError(f"net: expected a Layer, got {type(net).__name__}")
+        raise TypeError(f"net must be a Layer, got {type(net).__name__}")
     if meta is not None and not isinstance(meta, dict):
-        raise TypeError(f"meta: expected a dict, got {type(meta).__name__}")
+        raise TypeError(f"meta must be a dict, got {type(meta).__name__}")
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -77,7 +77,7 @@ def save(
         text = json.dumps(header, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"meta: expected only what JSON can hold (dicts, lists, strings, numbers), got {error}"
+            f"meta must hold only what JSON can (dicts, lists, strings, numbers), got {error}"
         ) from None
     arrays = {HEADER: np.frombuffer(text.encode(), np.uint8)} | net.state_dict()
     with (
@@ -184,7 +184,7 @@ def _header(archive: zipfile.ZipFile) -> dict[str, Any]:
 def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
     if array.dtype not in _DTYPES:
         raise TypeError(
-            f"{name}: expected a dtype among {sorted(map(str, _DTYPES))}, got {array.dtype}"
+            f"{name} must have a dtype among {sorted(map(str, _DTYPES))}, got {array.dtype}"
         )
     little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
     entry = zipfile.ZipInfo(

@@ -244,7 +244,7 @@ class Concat(Layer):
 
     def __init__(self, *branches: Layer, axis: int = 1) -> None:
         if not branches:
-            raise ValueError("branches: expected at least one layer, got none")
+            raise ValueError("branches must be one layer at least, got none")
         self.branches = tuple(branches)
         self.axis = checks.one_of(axis, "axis", (1, -1))
         _judge_children(self, self.children())
@@ -329,7 +329,7 @@ def _judge_children(container: Layer, children: Iterable[tuple[str, Layer]]) -> 
     seen: dict[int, str] = {id(container): "itself"}
     for name, child in children:
         if not isinstance(child, Layer):
-            raise TypeError(f"{name}: expected a layer, got {type(child).__name__}")
+            raise TypeError(f"{name} must be a layer, got {type(child).__name__}")
         for path, layer in child.named_layers(name):
             if id(layer) in seen:
                 raise ValueError(
@@ -342,6 +342,6 @@ def _build_all(arguments: dict[str, Any], name: str) -> list[Layer]:
     configs = arguments.get(name)
     if not isinstance(configs, (list, tuple)):
         raise ValueError(
-            f"config: expected a list of layers under {name!r}, got {type(configs).__name__}"
+            f"config must have a list of layers under {name!r}, got {type(configs).__name__}"
         )
     return [build(config) for config in configs]

@@ -76,7 +76,7 @@ class _Convolution(Layer):
         ):
             if channels % self.groups:
                 raise ValueError(
-                    f"{name}: expected a multiple of groups={self.groups}, got {channels}"
+                    f"{name} must be a multiple of groups={self.groups}, got {channels}"
                 )
         self.axis = checks.one_of(axis, "axis", (1, -1))
         self.activation = checks.one_of(activation, "activation", (None, "relu"))
@@ -270,7 +270,7 @@ class ConvTranspose2d(_Convolution):
         for more, step, gap in zip(self.output_padding, self.stride, self.dilation):
             if more >= max(step, gap):
                 raise ValueError(
-                    f"output_padding: expected less than stride {self.stride} or dilation {self.dilation}, "
+                    f"output_padding must be less than stride {self.stride} or dilation {self.dilation}, "
                     f"got {self.output_padding}"
                 )
 

@@ -48,7 +48,7 @@ def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
         return rng
     if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)):
         raise TypeError(
-            f"rng: expected a numpy Generator, an integer or None, got {type(rng).__name__}"
+            f"rng must be a numpy Generator, an integer or None, got {type(rng).__name__}"
         )
     return np.random.default_rng(checks.non_negative_int(rng, "rng"))
 
@@ -60,7 +60,7 @@ def float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     except TypeError:
         found = None
     if dtype is None or found not in (np.float32, np.float64) or not found.isnative:
-        raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
+        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}")
     return found
 
 
@@ -68,7 +68,7 @@ def judge_init(init: str | float) -> str | float:
     """A known name or a finite standard deviation >= 0."""
     if isinstance(init, str):
         if init not in INITS:
-            raise ValueError(f"init: expected one of {INITS} or a standard deviation, got {init!r}")
+            raise ValueError(f"init must be one of {INITS} or a standard deviation, got {init!r}")
         return init
     return checks.non_negative(init, "init")
 

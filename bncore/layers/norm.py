@@ -99,7 +99,7 @@ class BatchNorm(Layer):
         has_bias = affine if bias is None else checks.boolean(bias, "bias")
         zero_gamma = checks.boolean(zero_gamma, "zero_gamma")
         if zero_gamma and not has_weight:
-            raise ValueError("zero_gamma: expected False without a weight, got True")
+            raise ValueError("zero_gamma must be False without a weight, got True")
         # also on the instance, where forward finds them faster than on the class
         self.training, self.keeps, self._saved = True, True, None
         c = self.num_features
@@ -114,7 +114,7 @@ class BatchNorm(Layer):
             self.running_mean = np.zeros(c, self.dtype)
             self.running_var = np.ones(c, self.dtype)
         elif self.frozen:
-            raise ValueError("frozen: expected False without running statistics, got True")
+            raise ValueError("frozen must be False without running statistics, got True")
         else:
             self.buffer_names = ()
 

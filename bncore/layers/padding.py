@@ -59,7 +59,7 @@ class Pad(Layer):
         self.channels = checks.positive_int(channels, "channels")
         if not isinstance(padding, (list, tuple)) or not padding:
             raise TypeError(
-                f"padding: expected one pair (before, behind) per spatial axis, got {padding!r}"
+                f"padding must be one pair (before, behind) per spatial axis, got {padding!r}"
             )
         self.padding = tuple(checks.int_tuple(pair, "padding", 2) for pair in padding)
         self.axis = checks.one_of(axis, "axis", (1, -1))
@@ -67,7 +67,7 @@ class Pad(Layer):
         given = np.asarray(value)
         if given.shape not in ((), (self.channels,)):
             raise ValueError(
-                f"value: expected a number or shape ({self.channels},), got shape {given.shape}"
+                f"value must be a number or have shape ({self.channels},), got shape {given.shape}"
             )
         self.value = np.full(self.channels, given, self.dtype)
 
@@ -98,11 +98,11 @@ class Pad(Layer):
     def _judge(self, x: Array) -> None:
         if not isinstance(x, np.ndarray) or x.dtype != self.dtype:
             got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-            raise TypeError(f"x: expected an array of {self.dtype}, got {got}")
+            raise TypeError(f"x must be an array of {self.dtype}, got {got}")
         rank = 2 + len(self.padding)
         if x.ndim != rank or x.shape[self.axis] != self.channels:
             raise ValueError(
-                f"x: expected {rank} dimensions and {self.channels} channels along axis {self.axis}, got shape {x.shape}"
+                f"x must have {rank} dimensions and {self.channels} channels along axis {self.axis}, got shape {x.shape}"
             )
 
     def config(self) -> dict[str, Any]:

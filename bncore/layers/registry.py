@@ -44,7 +44,7 @@ def build(config: Mapping[str, Any]) -> Layer:
         For an unknown type or arguments that its constructor does not take.
     """
     if not isinstance(config, Mapping) or not isinstance(config.get("type"), str):
-        raise ValueError(f'config: expected a dict with a "type", got {_short(config)}')
+        raise ValueError(f'config must be a dict with a "type", got {_short(config)}')
     arguments = dict(config)
     kind = arguments.pop("type")
     cls = _classes.get(kind)

@@ -57,7 +57,7 @@ def save_state(net: Layer, prefix: str) -> dict[str, Array]:
 
 def load_state(net: Layer, state: Mapping[str, Any], strict: bool, cast: bool) -> LoadReport:
     if not isinstance(state, Mapping):
-        raise TypeError(f"state: expected a mapping of names to arrays, got {type(state).__name__}")
+        raise TypeError(f"state must be a mapping of names to arrays, got {type(state).__name__}")
     entries = _entries(net, "")
     unexpected = [str(name) for name in state if name not in entries]
     missing = [n for n in entries if n not in state and n.rpartition(".")[2] != MAY_BE_ABSENT]

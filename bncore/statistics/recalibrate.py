@@ -81,7 +81,7 @@ def recalibrate(
     running statistics are left alone.
     """
     if not isinstance(net, Layer):
-        raise TypeError(f"net: expected a Layer, got {type(net).__name__}")
+        raise TypeError(f"net must be a Layer, got {type(net).__name__}")
     checks.one_of(method, "method", METHODS)
     report = RecalibrationReport(method)
     norms = _measurable(net, report)
@@ -133,21 +133,19 @@ class _Batches:
         if isinstance(x, np.ndarray):
             if x.ndim < 2:
                 raise ValueError(
-                    f"x: expected samples along axis 0 and features after it, got shape {x.shape}"
+                    f"x must have samples along axis 0 and features after it, got shape {x.shape}"
                 )
             borders = batch_borders(len(x), batch_size)
             self._source = [x[begin:end] for begin, end in pairwise(borders)]
         elif not isinstance(x, Iterable):
-            raise TypeError(
-                f"x: expected an array or an iterable of arrays, got {type(x).__name__}"
-            )
+            raise TypeError(f"x must be an array or an iterable of arrays, got {type(x).__name__}")
 
     def read(self) -> Iterator[Array]:
         samples = 0
         for number, batch in enumerate(self._source):
             if not isinstance(batch, np.ndarray):
                 raise TypeError(
-                    f"x: expected batches that are arrays, batch {number} is a {type(batch).__name__}"
+                    f"x must be batches that are arrays, got batch {number} as a {type(batch).__name__}"
                 )
             if len(batch):
                 yield batch
@@ -155,10 +153,10 @@ class _Batches:
             if self._progress is not None:
                 self._progress.step(samples=len(batch))
         if samples == 0:
-            raise ValueError("x: expected at least one sample, got none")
+            raise ValueError("x must hold at least one sample, got none")
         if self.passes and samples != self.samples:
             raise ValueError(
-                f"x: expected the same data every time, got {self.samples} samples, then {samples}"
+                f"x must give the same data every time, got {self.samples} samples, then {samples}"
             )
         self.passes += 1
         self.samples = samples

@@ -1,6 +1,7 @@
 """Judges scalar arguments: each check returns the plain Python value or says what was expected and what came.
 
-TypeError for a wrong type, ValueError for a wrong value. Not for arrays: those are judged in `functional`.
+TypeError for a wrong type, ValueError for a wrong value: "name must be ..., got ...", the form of all of bncore's messages
+about arguments (about files: "path: expected ..., found ..."). Not for arrays: those are judged in `functional`.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ __all__ = [
 def integer(value: Any, name: str) -> int:
     """An integer of any kind (NumPy's too), as int. A bool or a float is a TypeError."""
     if isinstance(value, bool):
-        raise TypeError(f"{name}: expected an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {value!r}")
     try:
         return operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {_shown(value)}") from None
+        raise TypeError(f"{name} must be an integer, got {_shown(value)}") from None
 
 
 def positive_int(value: Any, name: str) -> int:
     """An integer >= 1."""
     number = integer(value, name)
     if number < 1:
-        raise ValueError(f"{name}: expected an integer >= 1, got {number}")
+        raise ValueError(f"{name} must be an integer >= 1, got {number}")
     return number
 
 
@@ -48,7 +49,7 @@ def non_negative_int(value: Any, name: str) -> int:
     """An integer >= 0."""
     number = integer(value, name)
     if number < 0:
-        raise ValueError(f"{name}: expected an integer >= 0, got {number}")
+        raise ValueError(f"{name} must be an integer >= 0, got {number}")
     return number
 
 
@@ -56,7 +57,7 @@ def finite(value: Any, name: str) -> float:
     """A real number that is neither infinite nor NaN, as float."""
     number = _real(value, name)
     if not math.isfinite(number):
-        raise ValueError(f"{name}: expected a finite number, got {number}")
+        raise ValueError(f"{name} must be a finite number, got {number}")
     return number
 
 
@@ -64,7 +65,7 @@ def non_negative(value: Any, name: str) -> float:
     """A finite number >= 0."""
     number = _real(value, name)
     if not (math.isfinite(number) and number >= 0.0):
-        raise ValueError(f"{name}: expected a finite number >= 0, got {number}")
+        raise ValueError(f"{name} must be a finite number >= 0, got {number}")
     return number
 
 
@@ -72,7 +73,7 @@ def positive(value: Any, name: str) -> float:
     """A finite number > 0."""
     number = _real(value, name)
     if not (math.isfinite(number) and number > 0.0):
-        raise ValueError(f"{name}: expected a finite number > 0, got {number}")
+        raise ValueError(f"{name} must be a finite number > 0, got {number}")
     return number
 
 
@@ -81,7 +82,7 @@ def probability(value: Any, name: str, *, below_one: bool = False) -> float:
     number = _real(value, name)
     if not 0.0 <= number <= 1.0 or (below_one and number == 1.0):
         bounds = "0 <= p < 1" if below_one else "0 <= p <= 1"
-        raise ValueError(f"{name}: expected a probability, {bounds}, got {number}")
+        raise ValueError(f"{name} must be a probability, {bounds}, got {number}")
     return number
 
 
@@ -91,7 +92,7 @@ def boolean(value: Any, name: str) -> bool:
         return value
     if type(value).__name__ in ("bool", "bool_") and type(value).__module__ == "numpy":
         return bool(value)
-    raise TypeError(f"{name}: expected True or False, got {_shown(value)}")
+    raise TypeError(f"{name} must be True or False, got {_shown(value)}")
 
 
 def one_of(value: Any, name: str, allowed: Iterable[Any]) -> Any:
@@ -107,7 +108,7 @@ def one_of(value: Any, name: str, allowed: Iterable[Any]) -> Any:
     listed = ", ".join(repr(choice) for choice in choices)
     same_kind = any(type(plain) is type(choice) for choice in choices)
     wrong: type[Exception] = ValueError if same_kind else TypeError
-    raise wrong(f"{name}: expected one of {listed}, got {_shown(value)}")
+    raise wrong(f"{name} must be one of {listed}, got {_shown(value)}")
 
 
 def int_tuple(value: Any, name: str, length: int, *, minimum: int = 0) -> tuple[int, ...]:
@@ -115,18 +116,18 @@ def int_tuple(value: Any, name: str, length: int, *, minimum: int = 0) -> tuple[
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         numbers_ = tuple(integer(item, name) for item in value)
         if len(numbers_) != length:
-            raise ValueError(f"{name}: expected one integer or {length} of them, got {numbers_}")
+            raise ValueError(f"{name} must be one integer or {length} of them, got {numbers_}")
     else:
         numbers_ = (integer(value, name),) * length
     if any(number < minimum for number in numbers_):
-        raise ValueError(f"{name}: expected integers >= {minimum}, got {value!r}")
+        raise ValueError(f"{name} must be integers >= {minimum}, got {value!r}")
     return numbers_
 
 
 def _real(value: Any, name: str) -> float:
     # NumPy's scalars register as numbers.Real, its 0-d arrays do not: an array for a scalar is a mistake
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: expected a number, got {_shown(value)}")
+        raise TypeError(f"{name} must be a number, got {_shown(value)}")
     return float(value)
 
 

@@ -51,10 +51,10 @@ def resolve(augment: str | Augment | None) -> Augment | None:
     """An augmentation from its name, or a callable as it is."""
     if isinstance(augment, str):
         if augment not in _NAMED:
-            raise ValueError(f"augment: expected one of {', '.join(_NAMED)}, got {augment!r}")
+            raise ValueError(f"augment must be one of {', '.join(_NAMED)}, got {augment!r}")
         return _NAMED[augment]()
     if augment is not None and not callable(augment):
         raise TypeError(
-            f"augment: expected a name or a callable (batch, rng) -> batch, got {augment!r}"
+            f"augment must be a name or a callable (batch, rng) -> batch, got {augment!r}"
         )
     return augment

@@ -41,13 +41,13 @@ def batch_borders(n: int, batch_size: int, *, smallest: int = 1) -> list[int]:
     n, batch_size = checks.non_negative_int(n, "n"), checks.positive_int(batch_size, "batch_size")
     if batch_size < smallest:
         raise ValueError(
-            f"batch_size: expected at least {smallest}, got {batch_size}: batch norm in "
+            f"batch_size must be at least {smallest}, got {batch_size}: batch norm in "
             "training compares the samples of a batch "
             "(freeze its statistics or use a larger batch)"
         )
     if 0 < n < smallest:
         raise ValueError(
-            f"x: expected at least {smallest} samples, got {n}: batch norm in training "
+            f"x must hold at least {smallest} samples, got {n}: batch norm in training "
             "compares the samples of a batch "
             "(freeze its statistics or give more samples)"
         )

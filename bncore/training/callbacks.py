@@ -75,7 +75,7 @@ class EarlyStopping:
     def __call__(self, end: EpochEnd) -> bool:
         if self.monitor not in end.record:
             raise ValueError(
-                f"early_stopping: expected monitor to be one of {', '.join(end.record)}, got "
+                f"early_stopping: monitor must be one of {', '.join(end.record)}, got "
                 f"{self.monitor!r}"
             )
         value = end.record[self.monitor]

@@ -75,7 +75,7 @@ def evaluate(
     judge = losses.resolve(loss)
     if len(x) != len(y) or not len(x):
         raise ValueError(
-            f"y: expected as many targets as x has samples, and at least one, got {len(y)} "
+            f"y must have as many targets as x has samples, and at least one, got {len(y)} "
             f"for {len(x)}"
         )
     borders = batch_borders(len(x), batch_size)

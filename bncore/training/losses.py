@@ -134,13 +134,13 @@ def resolve(loss: str | Loss | LossFunction) -> Loss:
     """A loss from its name or a callable ``(pred, target) -> (value, gradient)``."""
     if isinstance(loss, str):
         if loss not in _NAMED:
-            raise ValueError(f"loss: expected one of {', '.join(_NAMED)}, got {loss!r}")
+            raise ValueError(f"loss must be one of {', '.join(_NAMED)}, got {loss!r}")
         return _NAMED[loss]()
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, type) or not callable(loss):
         raise TypeError(
-            f"loss: expected a name, a loss such as CrossEntropy() or a callable, got {loss!r}"
+            f"loss must be a name, a loss such as CrossEntropy() or a callable, got {loss!r}"
         )
     return _Custom(loss)
 

@@ -89,13 +89,13 @@ class Optimizer:
         expected = {"steps", *self.state_names}
         if set(state) != expected:
             raise ValueError(
-                f"state: expected {', '.join(sorted(expected))}, got {', '.join(sorted(state))}"
+                f"state must hold {', '.join(sorted(expected))}, got {', '.join(sorted(state))}"
             )
         for name, mine in self._state.items():
             given = np.asarray(state[name])
             if given.shape != mine.shape or given.dtype != mine.dtype:
                 raise ValueError(
-                    f"state: {name}: expected {mine.dtype} {mine.shape}, got {given.dtype} "
+                    f"state: {name} must be {mine.dtype} {mine.shape}, got {given.dtype} "
                     f"{given.shape}"
                 )
         self.steps = checks.non_negative_int(state["steps"], "steps")
@@ -184,7 +184,7 @@ class AdamW(Optimizer):
     ) -> None:
         super().__init__(lr, weight_decay, decay_all)
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise ValueError(f"betas: expected two numbers, got {betas!r}")
+            raise ValueError(f"betas must be two numbers, got {betas!r}")
         self.betas = tuple(checks.probability(beta, "betas", below_one=True) for beta in betas)
         self.eps = checks.non_negative(eps, "eps")
 
@@ -224,8 +224,8 @@ def resolve(optimizer: str | Optimizer, **options: Any) -> Optimizer:
     """An optimizer from its name and arguments, or one as it is."""
     if isinstance(optimizer, str):
         if optimizer not in _NAMED:
-            raise ValueError(f"optimizer: expected one of {', '.join(_NAMED)}, got {optimizer!r}")
+            raise ValueError(f"optimizer must be one of {', '.join(_NAMED)}, got {optimizer!r}")
         return _NAMED[optimizer](**options)
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer: expected a name, SGD(...) or AdamW(...), got {optimizer!r}")
+        raise TypeError(f"optimizer must be a name, SGD(...) or AdamW(...), got {optimizer!r}")
     return optimizer

@@ -67,7 +67,7 @@ class Recipe:
             If the net needs images and the data has none.
         """
         if self.net not in nets.__all__:
-            raise ValueError(f"net: expected one of {', '.join(nets.__all__)}, got {self.net!r}")
+            raise ValueError(f"net must be one of {', '.join(nets.__all__)}, got {self.net!r}")
         if self.net == "mlp":
             inputs = math.prod(data.shape)
         elif len(data.shape) == 3:

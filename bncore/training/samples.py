@@ -16,19 +16,19 @@ def check_samples(x_name: str, x: np.ndarray, y_name: str, y: np.ndarray) -> Non
     for name, array in ((x_name, x), (y_name, y)):
         if not isinstance(array, np.ndarray) or array.ndim == 0:
             raise TypeError(
-                f"{name}: expected a NumPy array with samples first, got {type(array).__name__}"
+                f"{name} must be a NumPy array with samples first, got {type(array).__name__}"
             )
     if x.dtype not in (np.float32, np.float64):
         raise TypeError(
-            f"{x_name}: expected float32 or float64, got {x.dtype}; convert it first, e.g. "
+            f"{x_name} must be float32 or float64, got {x.dtype}; convert it first, e.g. "
             f"{x_name}.astype(np.float32)"
         )
     if len(x) != len(y):
         raise ValueError(
-            f"{y_name}: expected as many targets as {x_name} has samples, got {len(y)} for {len(x)}"
+            f"{y_name} must have as many targets as {x_name} has samples, got {len(y)} for {len(x)}"
         )
     if not len(x):
-        raise ValueError(f"{x_name}: expected at least one sample, got shape {x.shape}")
+        raise ValueError(f"{x_name} must hold at least one sample, got shape {x.shape}")
 
 
 def hold_back(
@@ -44,7 +44,7 @@ def hold_back(
     if isinstance(validation, (tuple, list)):
         if len(validation) != 2:
             raise ValueError(
-                f"validation: expected (xv, yv) or a fraction, got {len(validation)} items"
+                f"validation must be (xv, yv) or a fraction, got {len(validation)} items"
             )
         xv, yv = validation
         check_samples("xv", xv, "yv", yv)
@@ -52,7 +52,7 @@ def hold_back(
     fraction = checks.finite(validation, "validation")
     if not 0.0 < fraction < 1.0:
         raise ValueError(
-            f"validation: expected (xv, yv) or a fraction between 0 and 1, got {validation!r}"
+            f"validation must be (xv, yv) or a fraction between 0 and 1, got {validation!r}"
         )
     if judge.classification and y.ndim == 1:  # of another shape: the loss will say so
         train, held = stratified_split(y, fraction, rng)

@@ -33,7 +33,7 @@ def step(milestones: Sequence[float] = (0.5, 0.75), factor: float = 0.1) -> Sche
     marks = tuple(float(m) for m in milestones)
     if not all(0.0 < m < 1.0 for m in marks):
         raise ValueError(
-            f"milestones: expected fractions of the run between 0 and 1, got {milestones!r}"
+            f"milestones must be fractions of the run between 0 and 1, got {milestones!r}"
         )
     checks.positive(factor, "factor")
     return lambda step, total: float(factor) ** sum(step >= m * total for m in marks)
@@ -128,11 +128,11 @@ def resolve(schedule: str | Schedule | None) -> Schedule:
         return constant()
     if isinstance(schedule, str):
         if schedule not in _NAMED:
-            raise ValueError(f"schedule: expected one of {', '.join(_NAMED)}, got {schedule!r}")
+            raise ValueError(f"schedule must be one of {', '.join(_NAMED)}, got {schedule!r}")
         return _NAMED[schedule]()
     if not callable(schedule):
         raise TypeError(
-            "schedule: expected a name or a callable (step, total) -> factor, got "
+            "schedule must be a name or a callable (step, total) -> factor, got "
             f"{type(schedule).__name__}"
         )
     return schedule

@@ -33,7 +33,10 @@ class TargetScale:
     def of(cls, y: np.ndarray) -> TargetScale:
         """From targets (n,) or (n, outputs); a column that is constant is only shifted."""
         if not isinstance(y, np.ndarray) or y.ndim not in (1, 2) or y.dtype.kind != "f":
-            raise TypeError("y: expected an array of floats of shape (n,) or (n, outputs)")
+            got = f"{y.dtype} {y.shape}" if isinstance(y, np.ndarray) else type(y).__name__
+            raise TypeError(
+                f"y must be an array of floats of shape (n,) or (n, outputs), got {got}"
+            )
         columns = y.reshape(len(y), -1).astype(np.float64)
         std = columns.std(axis=0)
         return cls(columns.mean(axis=0), np.where(std > 0, std, 1.0))
@@ -53,8 +56,8 @@ class TargetScale:
         """
         last = list(net.named_layers())[-1][1]
         if not isinstance(last, Linear) or last.bias is None or last.activation is not None:
-            raise ValueError(f"net: expected to end in a Linear with bias, got {last.brief()}")
+            raise ValueError(f"net must end in a Linear with bias, got {last.brief()}")
         if last.bias.shape != self.mean.shape:
-            raise ValueError(f"net: expected {len(self.mean)} outputs, got {len(last.bias)}")
+            raise ValueError(f"net must have {len(self.mean)} outputs, got {len(last.bias)}")
         last.weight[...] = last.weight * self.std[:, np.newaxis]
         last.bias[...] = last.bias * self.std + self.mean

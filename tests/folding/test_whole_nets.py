@@ -76,9 +76,9 @@ def test_the_report_is_a_table_and_a_dict(rng):
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(TypeError, match="net: expected a Layer, got int"):
+    with pytest.raises(TypeError, match="net must be a Layer, got int"):
         folding.fold_net(3)
-    with pytest.raises(ValueError, match="input_ndim: expected an integer >= 2, got 1"):
+    with pytest.raises(ValueError, match="input_ndim must be an integer >= 2, got 1"):
         folding.fold_net(Linear(2, 2), input_ndim=1)
 
 
@@ -94,5 +94,5 @@ def test_verify_sees_a_difference_and_says_where_it_stands(rng):
     assert bad.to_dict()["max_abs_error"] == bad.max_abs_error and "largest difference 0.5" in str(
         bad
     )
-    with pytest.raises(ValueError, match="folded: expected outputs of shape"):
+    with pytest.raises(ValueError, match="folded must give outputs of shape"):
         folding.verify(net, Linear(3, 5), x)

@@ -195,17 +195,17 @@ def test_an_existing_file_is_replaced_only_by_force(net, path):
 
 def test_a_failed_save_leaves_nothing_and_the_old_file_whole(net, saved, path):
     net[0].weight = net[0].weight.astype(np.float16)
-    with pytest.raises(TypeError, match=r"0\.weight: expected a dtype among .*got float16"):
+    with pytest.raises(TypeError, match=r"0\.weight must have a dtype among .*got float16"):
         bn.save(net, path, force=True)
     assert path.read_bytes() == saved and os.listdir(path.parent) == [path.name]
 
 
 def test_wrong_arguments_of_save_are_named(net, path):
-    with pytest.raises(TypeError, match="net: expected a Layer, got dict"):
+    with pytest.raises(TypeError, match="net must be a Layer, got dict"):
         bn.save({}, path)
-    with pytest.raises(TypeError, match="meta: expected a dict, got str"):
+    with pytest.raises(TypeError, match="meta must be a dict, got str"):
         bn.save(net, path, meta="x")
-    with pytest.raises(TypeError, match="meta: expected only what JSON can hold"):
+    with pytest.raises(TypeError, match="meta must hold only what JSON can"):
         bn.save(net, path, meta={"a": np.zeros(3)})
     with pytest.raises(FileNotFoundError):
         bn.save(net, path / "nowhere" / "net.npz")

@@ -117,12 +117,12 @@ def test_config_and_state_rebuild_the_layer(name):
             "Linear cannot be built .*in_features",
         ),
         ({"type": "BatchNorm", "num_features": -1}, "num_features"),
-        ({"type": "Sequential"}, "expected a list of layers under 'layers'"),
-        ({"type": "Sequential", "layers": [3]}, 'expected a dict with a "type", got 3'),
-        ({"type": "Concat", "branches": "ab"}, "expected a list of layers"),
+        ({"type": "Sequential"}, "config must have a list of layers under 'layers'"),
+        ({"type": "Sequential", "layers": [3]}, 'config must be a dict with a "type", got 3'),
+        ({"type": "Concat", "branches": "ab"}, "config must have a list of layers"),
         ({"type": "Residual"}, "Residual cannot be built"),
-        ({"type": ["Linear"]}, 'expected a dict with a "type"'),
-        ("Linear", 'expected a dict with a "type"'),
+        ({"type": ["Linear"]}, 'config must be a dict with a "type"'),
+        ("Linear", 'config must be a dict with a "type"'),
     ],
 )
 def test_a_bad_config_is_one_clear_value_error(config, match):

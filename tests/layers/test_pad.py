@@ -48,18 +48,16 @@ def test_it_is_rebuilt_from_its_configuration_and_state(rng):
 
 
 def test_errors_name_what_is_wrong():
-    with pytest.raises(TypeError, match="padding: expected one pair"):
+    with pytest.raises(TypeError, match="padding must be one pair"):
         Pad(3, 1)
-    with pytest.raises(ValueError, match="padding: expected integers >= 0"):
+    with pytest.raises(ValueError, match="padding must be integers >= 0"):
         Pad(3, [(1, -1)])
     with pytest.raises(
-        ValueError, match=r"value: expected a number or shape \(3,\), got shape \(2,\)"
+        ValueError, match=r"value must be a number or have shape \(3,\), got shape \(2,\)"
     ):
         Pad(3, [(1, 1)], [1.0, 2.0])
     net = bn.Sequential(Pad(3, [(1, 1)]))
-    with pytest.raises(
-        TypeError, match=r"0 Pad\(3\): x: expected an array of float32, got float64"
-    ):
+    with pytest.raises(TypeError, match=r"0 Pad\(3\): x must be an array of float32, got float64"):
         net(np.zeros((2, 3, 4)))
-    with pytest.raises(ValueError, match="expected 3 dimensions and 3 channels along axis 1"):
+    with pytest.raises(ValueError, match="x must have 3 dimensions and 3 channels along axis 1"):
         net(np.zeros((2, 4, 3), np.float32))

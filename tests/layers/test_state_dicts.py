@@ -172,5 +172,5 @@ def test_other_types_are_refused(given):
 
 
 def test_a_state_that_is_no_mapping_is_a_type_error():
-    with pytest.raises(TypeError, match="state: expected a mapping"):
+    with pytest.raises(TypeError, match="state must be a mapping"):
         net().load_state_dict([1, 2])

@@ -86,7 +86,7 @@ def test_empty_input(dtype):
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), float("inf")])
 def test_impossible_probabilities_are_refused(p):
-    with pytest.raises(ValueError, match="p: expected a probability"):
+    with pytest.raises(ValueError, match="p must be a probability"):
         F.dropout(np.ones(3), p, generator())
 
 
@@ -95,7 +95,7 @@ def test_wrong_arguments_are_refused():
         F.dropout(np.ones(3), 0.5, 0)
     with pytest.raises(TypeError, match="rng must be a numpy.random.Generator"):
         F.dropout(np.ones(3), 0.5, np.random.RandomState(0))
-    with pytest.raises(TypeError, match="p: expected a number"):
+    with pytest.raises(TypeError, match="p must be a number"):
         F.dropout(np.ones(3), "half", generator())
     with pytest.raises(TypeError, match="x must be float32 or float64"):
         F.dropout(np.ones(3, int), 0.5, generator())

@@ -257,5 +257,5 @@ def test_scale_refuses_what_it_cannot_write(dtype):
         F.scale_(frozen, 2.0)
     with pytest.raises(TypeError, match="x must be float32 or float64"):
         F.scale_(np.zeros(3, int), 2.0)
-    with pytest.raises(ValueError, match="a: expected a finite number"):
+    with pytest.raises(ValueError, match="a must be a finite number"):
         F.scale_(np.zeros(3, dtype), float("inf"))

@@ -119,12 +119,12 @@ def test_strides_of_the_cnn():
 @pytest.mark.parametrize(
     ("build", "error", "match"),
     [
-        (lambda: bn.nets.mlp(4, 2, norm="layer"), ValueError, "norm: expected one of 'batch', 'none', got 'layer'"),
-        (lambda: bn.nets.cnn(3, 5, norm="group"), ValueError, "norm: expected one of"),
-        (lambda: bn.nets.resnet20(norm=None), TypeError, "norm: expected one of"),
-        (lambda: bn.nets.inception_small(width=0), ValueError, "width: .*> 0"),
-        (lambda: bn.nets.cnn(3, 5, ()), ValueError, "widths: expected at least one"),
-        (lambda: bn.nets.cnn(3, 5, (4, 4), strides=(1,)), ValueError, "strides: expected 2"),
+        (lambda: bn.nets.mlp(4, 2, norm="layer"), ValueError, "norm must be one of 'batch', 'none', got 'layer'"),
+        (lambda: bn.nets.cnn(3, 5, norm="group"), ValueError, "norm must be one of"),
+        (lambda: bn.nets.resnet20(norm=None), TypeError, "norm must be one of"),
+        (lambda: bn.nets.inception_small(width=0), ValueError, "width must .*> 0"),
+        (lambda: bn.nets.cnn(3, 5, ()), ValueError, "widths must hold at least one"),
+        (lambda: bn.nets.cnn(3, 5, (4, 4), strides=(1,)), ValueError, "strides must hold 2"),
         (lambda: bn.nets.mlp(0, 5), ValueError, "in_features"),
         (lambda: bn.nets.mlp(4, 5, (3, 0)), ValueError, "hidden"),
         (lambda: bn.nets.resnet20(width=0), ValueError, "width"),

@@ -347,11 +347,11 @@ def test_progress_hears_of_every_batch(rng):
 
 
 @pytest.mark.parametrize("x, error, match", [
-    (3, TypeError, "x: expected an array or an iterable of arrays, got int"),
-    (np.zeros((0, 3), np.float32), ValueError, "x: expected at least one sample"),
-    ([], ValueError, "x: expected at least one sample"),
-    (np.zeros(3, np.float32), ValueError, "x: expected samples along axis 0"),
-    ([[1.0, 2.0]], TypeError, "batch 0 is a list"),
+    (3, TypeError, "x must be an array or an iterable of arrays, got int"),
+    (np.zeros((0, 3), np.float32), ValueError, "x must hold at least one sample"),
+    ([], ValueError, "x must hold at least one sample"),
+    (np.zeros(3, np.float32), ValueError, "x must have samples along axis 0"),
+    ([[1.0, 2.0]], TypeError, "got batch 0 as a list"),
 ])  # fmt: skip
 def test_wrong_data_is_named(x, error, match):
     with pytest.raises(error, match=match):
@@ -360,9 +360,9 @@ def test_wrong_data_is_named(x, error, match):
 
 def test_wrong_arguments_are_named():
     x = np.zeros((4, 3), np.float32)
-    with pytest.raises(TypeError, match="net: expected a Layer"):
+    with pytest.raises(TypeError, match="net must be a Layer"):
         bn.recalibrate("net", x)
-    with pytest.raises(ValueError, match="method: expected one of 'sequential'"):
+    with pytest.raises(ValueError, match="method must be one of 'sequential'"):
         bn.recalibrate(BatchNorm(3), x, "precise")
     with pytest.raises(ValueError, match="batch_size"):
         bn.recalibrate(BatchNorm(3), x, batch_size=0)

@@ -133,24 +133,24 @@ def test_good_values_come_back_as_plain_python(check, value, result):
     ],
 )
 def test_bad_values_are_named(check, value, error):
-    with pytest.raises(error, match="^lr: expected"):
+    with pytest.raises(error, match="^lr must be"):
         check(value, "lr")
 
 
 def test_tuples_and_choices():
     assert checks.int_tuple(3, "k", 2) == (3, 3)
     assert checks.int_tuple([1, 2], "k", 2) == (1, 2)
-    with pytest.raises(ValueError, match=r"k: .*2 of them, got \(1, 2, 3\)"):
+    with pytest.raises(ValueError, match=r"k must .*2 of them, got \(1, 2, 3\)"):
         checks.int_tuple((1, 2, 3), "k", 2)
-    with pytest.raises(ValueError, match="k: expected integers >= 1"):
+    with pytest.raises(ValueError, match="k must be integers >= 1"):
         checks.int_tuple((0, 2), "k", 2, minimum=1)
-    with pytest.raises(TypeError, match="k: expected an integer"):
+    with pytest.raises(TypeError, match="k must be an integer"):
         checks.int_tuple("ab", "k", 2)
     assert checks.one_of("a", "x", ("a", "b")) == "a"
     assert type(checks.one_of(np.int64(-1), "axis", (1, -1))) is int
-    with pytest.raises(ValueError, match="x: expected one of 'a', 'b', got 'c'"):
+    with pytest.raises(ValueError, match="x must be one of 'a', 'b', got 'c'"):
         checks.one_of("c", "x", ("a", "b"))
-    with pytest.raises(TypeError, match="x: expected one of 1, -1, got True"):
+    with pytest.raises(TypeError, match="x must be one of 1, -1, got True"):
         checks.one_of(True, "x", (1, -1))
 
 

@@ -52,9 +52,9 @@ def test_the_tail_of_digits_is_shared_out():
 
 
 def test_impossible_batches_are_refused():
-    with pytest.raises(ValueError, match="x: expected at least 2 samples, got 1"):
+    with pytest.raises(ValueError, match="x must hold at least 2 samples, got 1"):
         batch_borders(1, 32, smallest=2)
-    with pytest.raises(ValueError, match="batch_size: expected at least 2, got 1"):
+    with pytest.raises(ValueError, match="batch_size must be at least 2, got 1"):
         batch_borders(10, 1, smallest=2)
     with pytest.raises(ValueError, match="batch_size"):
         batch_borders(10, 0)

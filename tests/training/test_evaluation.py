@@ -45,7 +45,7 @@ def test_regression_has_no_accuracy():
 
 
 def test_targets_must_fit():
-    with pytest.raises(ValueError, match=r"y: .*got 3 for 101"):
+    with pytest.raises(ValueError, match=r"y must .*got 3 for 101"):
         bn.evaluate(small_mlp(), X, Y[:3])
     with pytest.raises(ValueError, match="at least one"):
         bn.evaluate(small_mlp(), X[:0], Y[:0])

@@ -149,9 +149,9 @@ def test_a_norm_is_never_given_one_sample(blobs):
     sizes = Sizes()
     quick(bn.Sequential(sizes, *small_mlp().layers), x[:3], y[:3], batch_size=2, epochs=2)
     assert sizes.seen == [3, 3]
-    with pytest.raises(ValueError, match="batch_size: expected at least 2, got 1"):
+    with pytest.raises(ValueError, match="batch_size must be at least 2, got 1"):
         quick(small_mlp(), x, y, batch_size=1)
-    with pytest.raises(ValueError, match="x: expected at least 2 samples, got 1"):
+    with pytest.raises(ValueError, match="x must hold at least 2 samples, got 1"):
         quick(small_mlp(), x[:1], y[:1])
 
 
@@ -335,30 +335,30 @@ def test_the_schedule_spans_the_whole_fit(blobs):
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        ({"x": [[1.0]]}, TypeError, "x: expected a NumPy array"),
+        ({"x": [[1.0]]}, TypeError, "x must be a NumPy array"),
         (
             {"x": np.ones((100, 5), int)},
             TypeError,
-            r"x: expected float32 or float64, got int64; .*astype",
+            r"x must be float32 or float64, got int64; .*astype",
         ),
         (
             {"y": np.zeros(7, int)},
             ValueError,
-            "y: expected as many targets as x has samples, got 7 for 100",
+            "y must have as many targets as x has samples, got 7 for 100",
         ),
         ({"x": np.ones((0, 5)), "y": np.zeros(0, int)}, ValueError, "at least one sample"),
         ({"epochs": 0}, ValueError, "epochs"),
         ({"batch_size": 0}, ValueError, "batch_size"),
         ({"seed": -1}, ValueError, "seed"),
         ({"threads": 0}, ValueError, "threads"),
-        ({"validation": 1.5}, ValueError, "validation: .*1.5"),
-        ({"validation": (np.ones((4, 5)),)}, ValueError, "validation: .*1 items"),
+        ({"validation": 1.5}, ValueError, "validation must .*1.5"),
+        ({"validation": (np.ones((4, 5)),)}, ValueError, "validation must .*1 items"),
         ({"validation": (np.ones((4, 5)), np.zeros(3, int))}, ValueError, "yv"),
         ({"early_stopping": 3}, ValueError, "early_stopping: needs validation"),
         ({"early_stopping": 0, "validation": 0.2}, ValueError, "early_stopping"),
-        ({"loss": "hinge"}, ValueError, "loss: expected one of cross_entropy"),
+        ({"loss": "hinge"}, ValueError, "loss must be one of cross_entropy"),
         ({"loss": bn.MSE}, TypeError, "loss"),
-        ({"optimizer": "lion"}, ValueError, "optimizer: expected one of sgd"),
+        ({"optimizer": "lion"}, ValueError, "optimizer must be one of sgd"),
         ({"optimizer": bn.SGD}, TypeError, "optimizer"),
         ({"schedule": "linear"}, ValueError, "schedule"),
         ({"augment": "flip"}, ValueError, "augment"),

@@ -110,9 +110,9 @@ def test_states_that_do_not_fit_are_refused():
     with pytest.raises(RuntimeError, match="attach"):
         optimizer.load_state_dict({})
     optimizer.attach(small_mlp())
-    with pytest.raises(ValueError, match="expected m, steps, v, got steps, velocity"):
+    with pytest.raises(ValueError, match="state must hold m, steps, v, got steps, velocity"):
         optimizer.load_state_dict({"steps": 1, "velocity": np.zeros(3)})
-    with pytest.raises(ValueError, match="state: m: expected float64"):
+    with pytest.raises(ValueError, match="state: m must be float64"):
         optimizer.load_state_dict({"steps": 1, "m": np.zeros(3), "v": np.zeros(3)})
 
 

@@ -54,7 +54,7 @@ def test_tables_do_not_fit_image_nets():
     assert recipe.optimizer == "adamw"
     with pytest.raises(ValueError, match=r"cnn needs images.*\(3,\)"):
         dataclasses.replace(recipe, net="cnn").build_net(data)
-    with pytest.raises(ValueError, match="net: expected one of"):
+    with pytest.raises(ValueError, match="net must be one of"):
         dataclasses.replace(recipe, net="vgg").build_net(data)
 
 

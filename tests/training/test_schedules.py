@@ -73,9 +73,9 @@ def test_a_callable_is_taken_as_it_is_and_none_is_constant():
 
 
 def test_wrong_schedules_are_named():
-    with pytest.raises(ValueError, match=r"schedule: expected one of constant.*'linear'"):
+    with pytest.raises(ValueError, match=r"schedule must be one of constant.*'linear'"):
         schedules.resolve("linear")
-    with pytest.raises(TypeError, match=r"schedule: .*callable"):
+    with pytest.raises(TypeError, match=r"schedule must .*callable"):
         schedules.resolve(3)
     with pytest.raises(ValueError, match="milestones"):
         schedules.step((0.5, 30))

@@ -61,7 +61,7 @@ def _label_column(hundred: bool, target: str | int | None) -> int:
         return 1 if hundred else 0
     if not hundred or target not in ("fine", "coarse"):
         raise ValueError(
-            f"target: expected 'fine' or 'coarse', and for CIFAR-100 only, got {target!r}"
+            f"target must be 'fine' or 'coarse', and for CIFAR-100 only, got {target!r}"
         )
     return 1 if target == "fine" else 0
 

@@ -110,7 +110,7 @@ def _columns(path: Path, first: list[str], target: str | int | None) -> tuple[li
             return _columns(path, first, int(target))
         raise ValueError(f"{path}: target: no column {target!r}; there are {', '.join(names)}")
     if not isinstance(target, int) or isinstance(target, bool):
-        raise TypeError(f"target: expected the name or position of a column, got {target!r}")
+        raise TypeError(f"target must be the name or position of a column, got {target!r}")
     if not -len(cells) <= target < len(cells):
         raise ValueError(
             f"{path}: target: expected a position from {-len(cells)} to {len(cells) - 1}, got "

@@ -73,7 +73,7 @@ def load(
         checks.one_of(task, "task", ("classification", "regression"))
     real = np.dtype(dtype)
     if real not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"dtype: expected float32 or float64, got {real}")
+        raise TypeError(f"dtype must be float32 or float64, got {real}")
     options = Options(target, task, test_fraction, checks.non_negative_int(seed, "seed"), real)
     text = os.fspath(name)
     if text in sklearn_sets.NAMES:

@@ -72,7 +72,7 @@ def _held(n: int, fraction: float) -> int:
     fraction = checks.finite(fraction, "fraction")
     if not 0.0 < fraction < 1.0:
         raise ValueError(
-            f"fraction: expected a number between 0 and 1, both exclusive, got {fraction}"
+            f"fraction must be a number between 0 and 1, both exclusive, got {fraction}"
         )
     if n < 2:
         raise ValueError(f"at least 2 samples are needed to split them, got {n}")
