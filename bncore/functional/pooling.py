@@ -259,8 +259,8 @@ def _geometry(x: np.ndarray, kernel_size: Any, stride: Any, padding: Any, axis: 
         pooled.append((size + 2 * p - k) // s + 1)
     if math.prod(kernel) > MOST_TAPS:
         raise ValueError(f"kernel_size must have at most {MOST_TAPS} taps, got {kernel}")
-    # What is multiplied by 0 only is 1, so that positions fit into 64 bits whatever the user asked for.
-    steps = tuple(s if o > 1 else 1 for s, o in zip(steps, pooled, strict=True))
+    # A stride beyond the padded input says no more than its size, and positions then fit into 64 bits.
+    steps = tuple(min(s, size + 2 * p) for s, size, p in zip(steps, space, pads, strict=True))
     n, c = x.shape[0], x.shape[-1 if last else 1]
     # A signal is an image of height 1.
     image, small = (1,) * (2 - d) + space, (1,) * (2 - d) + tuple(pooled)

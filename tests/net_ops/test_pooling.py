@@ -333,3 +333,13 @@ def test_the_stride_of_a_single_window_may_be_huge(huge, backend, dtype, rng):
         (y, saved), (wanted, other) = pool(x, 3, stride=huge), pool(x, 3)
         assert np.array_equal(y, wanted)
         assert np.array_equal(back(y, saved), back(y, other))
+
+
+@pytest.mark.parametrize("stride", [2, 3, 2**62])
+def test_one_window_at_a_stride_it_never_uses(stride, backend):
+    """A single output where the input has room for more at stride 1."""
+    x = np.arange(6.0).reshape(1, 1, 2, 3)
+    for function, expected in ((F.max_pool, 1.0), (F.avg_pool, 0.5)):
+        y, saved = function(x, (1, 2), stride=stride)
+        np.testing.assert_array_equal(y, np.full((1, 1, 1, 1), expected))
+        assert saved is not None
