@@ -83,6 +83,8 @@ class BuildExt(build_ext):
 
     def run(self) -> None:
         info: dict[str, object] = {"extension": False}
+        # asked before run(), which puts inplace aside and, when it fails, does not put it back
+        beside_sources = self.inplace or getattr(self, "editable_mode", False)
         try:
             super().run()
             info = self.info
@@ -92,7 +94,7 @@ class BuildExt(build_ext):
             reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
             print(f"bncore: building WITHOUT the compiled extension ({reason})", file=sys.stderr)
             info["reason"] = reason
-        self.write_info(info)
+        self.write_info(info, ROOT if beside_sources else Path(self.build_lib))
 
     def build_extension(self, ext: Extension) -> None:
         self.force = self.force or flags_changed()
@@ -189,11 +191,8 @@ class BuildExt(build_ext):
             raise RuntimeError(f"compiling {source} failed")
         return str(target)
 
-    def write_info(self, info: dict[str, object]) -> None:
-        """Beside the package that is being built: the source folder for an editable install."""
-        root = (
-            ROOT if self.inplace or getattr(self, "editable_mode", False) else Path(self.build_lib)
-        )
+    def write_info(self, info: dict[str, object], root: Path) -> None:
+        """In the package that is being built, under `root`: the source folder for an editable install."""
         target = root / "bncore" / "_build_info.json"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(info, indent=1) + "\n")
