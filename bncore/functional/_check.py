@@ -6,11 +6,12 @@ argument, what was expected and what came. Nothing here computes.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
+from ..support import checks
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
@@ -104,33 +105,9 @@ def output(
     return out if type(out) is np.ndarray else np.asarray(out)  # a memmap, say: the same memory
 
 
-def integer(value: Any, name: str, minimum: int | None = None) -> int:
-    """`value` as an int of at least `minimum`; bool and float are refused."""
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if minimum is not None and number < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {number}")
-    return number
-
-
-def per_axis(value: Any, count: int, name: str, minimum: int) -> tuple[int, ...]:
-    """One integer for each of `count` spatial axes, from an integer or a sequence of `count` of them."""
-    if isinstance(value, (tuple, list)):
-        if len(value) != count:
-            raise ValueError(
-                f"{name} must be an integer or hold {count} (one per spatial axis), got {value!r}"
-            )
-        return tuple(integer(v, name, minimum) for v in value)
-    return (integer(value, name, minimum),) * count
-
-
 def normalize_axis(axis: Any, ndim: int, name: str = "axis") -> int:
     """`axis` counted from the front."""
-    number = integer(axis, name)
+    number = checks.integer(axis, name)
     if not -ndim <= number < ndim:
         raise ValueError(
             f"{name} must lie in [{-ndim}, {ndim}) for {ndim} dimensions, got {number}"
@@ -144,14 +121,6 @@ def channels_last(axis: Any, ndim: int) -> bool:
     if number not in (1, ndim - 1):
         raise ValueError(f"axis must be 1 (channels first) or -1 (channels last), got {axis!r}")
     return number == ndim - 1
-
-
-def choice(value: Any, name: str, allowed: tuple[Any, ...]) -> Any:
-    """`value` if it is one of `allowed`."""
-    for a in allowed:
-        if value is a or (isinstance(value, str) and value == a):
-            return value
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
 def gradients(

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from ..backend.geometry import ConvGeometry
+from ..support import checks
 from . import _check as check
 
 Size = int | Sequence[int]
@@ -42,13 +43,13 @@ def plan(
     A net asks for the same few over and over, hence the cache. The geometry is that of the convolution that reads x,
     or, for a transposed convolution, of the one whose input gradient is wanted.
     """
-    groups = check.integer(groups, "groups", 1)
+    groups = checks.integer(groups, "groups", 1)
     last = _check_shapes(x_shape, weight_shape, spatial, groups, axis, transposed)
     sizes = _Sizes(
-        check.per_axis(stride, spatial, "stride", 1),
-        "same" if padding == "same" else check.per_axis(padding, spatial, "padding", 0),
-        check.per_axis(dilation, spatial, "dilation", 1),
-        check.per_axis(output_padding, spatial, "output_padding", 0),
+        checks.int_tuple(stride, "stride", spatial, minimum=1),
+        "same" if padding == "same" else checks.int_tuple(padding, "padding", spatial, minimum=0),
+        checks.int_tuple(dilation, "dilation", spatial, minimum=1),
+        checks.int_tuple(output_padding, "output_padding", spatial, minimum=0),
     )
     x_size = x_shape[1:-1] if last else x_shape[2:]
     y_size, begin = _output_size(x_size, weight_shape[2:], sizes, transposed)

@@ -135,7 +135,7 @@ def gelu(
     saved
         For `gelu_backward`; refers to `x`.
     """
-    form = _check.choice(approximate, "approximate", ("none", "tanh"))
+    form = checks.one_of(approximate, "approximate", ("none", "tanh"))
     return _forward(x, "gelu" if form == "none" else "gelu_tanh", out)
 
 

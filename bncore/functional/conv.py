@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import backend
 from ..backend.geometry import ConvGeometry
+from ..support import checks
 from . import _check as check
 from ._conv_sizes import Size, plan
 
@@ -247,7 +248,7 @@ def _forward(
     weight = check.like(x, weight, "weight", weight.shape)
     channels = geometry.in_channels if transposed else geometry.out_channels
     bias = check.optional_like(x, bias, "bias", (channels,))
-    check.choice(activation, "activation", (None, "relu"))
+    checks.one_of(activation, "activation", (None, "relu"))
     residual = check.optional_like(x, residual, "residual", y_shape)
     out = check.output(out, y_shape, x.dtype, "out", (x, weight, bias, residual))
     y = run(x, weight, bias, residual, geometry, relu, out)

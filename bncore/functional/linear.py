@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..support import checks
 from . import _check as check
 
 
@@ -126,6 +127,6 @@ def _judge(
             f"x must have shape (..., {inputs}) for a weight of shape {weight.shape}, got {x.shape}"
         )
     bias = check.optional_like(x, bias, "bias", (features,))
-    relu = check.choice(activation, "activation", (None, "relu")) is not None
+    relu = checks.one_of(activation, "activation", (None, "relu")) is not None
     out = check.output(out, (*x.shape[:-1], features), x.dtype, "out", (x, weight, bias))
     return x, weight, bias, relu, out

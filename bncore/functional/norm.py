@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ._check import choice, like, normalize_axis, optional_like, output, real_array
+from ..support import checks
+from ._check import like, normalize_axis, optional_like, output, real_array
 from .moments import GradientSums, Statistics
 
 Array = np.ndarray[Any, Any]
@@ -274,7 +275,7 @@ def _judge(
     x: Any, weight: Any, bias: Any, residual: Any, eps: Any, axis: Any, activation: Any, out: Any
 ) -> tuple[Array, Array | None, Array | None, Array | None, int, bool, Array | None]:
     """Canonical arguments, or the error that names the one at fault."""
-    choice(activation, "activation", (None, "relu"))
+    checks.one_of(activation, "activation", (None, "relu"))
     _judge_number("eps", eps, 0.0, math.inf)
     x = real_array(x, "x")
     if x.ndim < 2:

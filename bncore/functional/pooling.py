@@ -241,9 +241,9 @@ def _geometry(x: np.ndarray, kernel_size: Any, stride: Any, padding: Any, axis: 
     last = _check.channels_last(axis, x.ndim)
     space = x.shape[1:-1] if last else x.shape[2:]
     d = len(space)
-    kernel = _check.per_axis(kernel_size, d, "kernel_size", 1)
-    steps = kernel if stride is None else _check.per_axis(stride, d, "stride", 1)
-    pads = _check.per_axis(padding, d, "padding", 0)
+    kernel = checks.int_tuple(kernel_size, "kernel_size", d, minimum=1)
+    steps = kernel if stride is None else checks.int_tuple(stride, "stride", d, minimum=1)
+    pads = checks.int_tuple(padding, "padding", d, minimum=0)
     pooled = []
     for size, k, s, p in zip(space, kernel, steps, pads, strict=True):
         if 2 * p > k:

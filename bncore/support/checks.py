@@ -27,30 +27,30 @@ __all__ = [
 ]
 
 
-def integer(value: Any, name: str) -> int:
-    """An integer of any kind (NumPy's too), as int. A bool or a float is a TypeError."""
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {_shown(value)}") from None
+def integer(value: Any, name: str, minimum: int | None = None) -> int:
+    """An integer of any kind (NumPy's too), as int, >= ``minimum`` if given. A bool or a float is a TypeError."""
+    if type(value) is int:  # nearly always
+        number = value
+    else:
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            number = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{name} must be an integer, got {_shown(value)}") from None
+    if minimum is not None and number < minimum:
+        raise ValueError(f"{name} must be an integer >= {minimum}, got {number}")
+    return number
 
 
 def positive_int(value: Any, name: str) -> int:
     """An integer >= 1."""
-    number = integer(value, name)
-    if number < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {number}")
-    return number
+    return integer(value, name, 1)
 
 
 def non_negative_int(value: Any, name: str) -> int:
     """An integer >= 0."""
-    number = integer(value, name)
-    if number < 0:
-        raise ValueError(f"{name} must be an integer >= 0, got {number}")
-    return number
+    return integer(value, name, 0)
 
 
 def finite(value: Any, name: str) -> float:
@@ -98,6 +98,9 @@ def boolean(value: Any, name: str) -> bool:
 def one_of(value: Any, name: str, allowed: Iterable[Any]) -> Any:
     """One of a few values, equal and of the same type: ``True`` is not ``1``, NumPy's integers are integers."""
     choices = tuple(allowed)
+    for choice in choices:
+        if value is choice:
+            return choice
     plain = value
     if not isinstance(value, (bool, str)):
         with suppress(TypeError):

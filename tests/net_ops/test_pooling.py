@@ -283,15 +283,15 @@ def test_inputs_are_not_written_and_views_are_taken(dtype):
 @pytest.mark.parametrize(
     "options, kind, message",
     [
-        ({"kernel_size": 0}, ValueError, "kernel_size must be at least 1"),
+        ({"kernel_size": 0}, ValueError, "kernel_size must be integers >= 1"),
         ({"kernel_size": 2.0}, TypeError, "kernel_size must be an integer"),
         (
             {"kernel_size": (2, 2, 2)},
             ValueError,
-            "kernel_size must be an integer or hold 2",
+            "kernel_size must be one integer or 2 of them",
         ),
-        ({"kernel_size": 2, "stride": 0}, ValueError, "stride must be at least 1"),
-        ({"kernel_size": 2, "padding": -1}, ValueError, "padding must be at least 0"),
+        ({"kernel_size": 2, "stride": 0}, ValueError, "stride must be integers >= 1"),
+        ({"kernel_size": 2, "padding": -1}, ValueError, "padding must be integers >= 0"),
         ({"kernel_size": 2, "padding": 2}, ValueError, "padding must be at most half"),
         ({"kernel_size": 9}, ValueError, "kernel_size must fit"),
         ({"kernel_size": 2, "axis": 2}, ValueError, "axis must be 1"),
