@@ -164,15 +164,10 @@ def resnet20(
         Channels of the first stage.
     blocks : int
         Residual blocks per stage: 3 for ResNet-20, 5 for 32, 9 for 56.
-    norm : "batch" or "none"
-    standardize : bool
-        Whether a first BatchNorm without weight and bias standardizes each channel of the raw images. Nets with norms
-        do without: their first norm removes the input's scale, and before a padded convolution this one cannot be
-        folded exactly, its zeros being no longer the mean.
+    norm, standardize, axis
+        As for `cnn`.
     zero_gamma : bool
         Start every block as the identity (Goyal 2017, arXiv 1706.02677). Only with a norm.
-    axis : 1 or -1
-        Channels first or last.
     init, dtype, rng
         As for `Linear`; He's initialization by default.
 
@@ -219,13 +214,8 @@ def inception_small(
     in_channels, classes : int
     width : float
         Factor on all channel counts of the paper (96 in the first convolution); 1 is the paper's net.
-    norm : "batch" or "none"
-    standardize : bool
-        Whether a first BatchNorm without weight and bias standardizes each channel of the raw images. Nets with norms
-        do without: their first norm removes the input's scale, and before a padded convolution this one cannot be
-        folded exactly, its zeros being no longer the mean.
-    axis : 1 or -1
-        Channels first or last.
+    norm, standardize, axis
+        As for `cnn`.
     init, dtype, rng
         As for `Linear`.
 

@@ -45,6 +45,11 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
     report : FoldReport
         For every norm what took it by which rule, or why it stays.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For a net that is no Layer, or an ``input_ndim`` below 2. A norm that cannot be folded is no error.
+
     Notes
     -----
     Folded are norms after Linear, convolutions and transposed convolutions (any groups), also

@@ -60,6 +60,11 @@ def verify(net: Layer, folded: Layer, x: np.ndarray, *, batch_size: int = 256) -
     -------
     Verification
         A NaN in one of the outputs gives NaN.
+
+    Raises
+    ------
+    ValueError
+        If the two nets' outputs differ in shape.
     """
     expected = predict(net, x, batch_size=batch_size)
     got = predict(folded, x, batch_size=batch_size)

@@ -1,4 +1,9 @@
-"""Operations on users' arrays: every one is a pair, ``y, saved = op(x, ...)`` and ``op_backward(dy, saved)``."""
+"""Operations on users' arrays: every one is a pair, ``y, saved = op(x, ...)`` and ``op_backward(dy, saved)``.
+
+What holds for all: arrays are float32 or float64 and never written to unless the text says so; a non-contiguous one is
+copied once. ``saved`` may refer to arrays of the forward call, which must not change before the backward one. A wrong
+type or dtype raises TypeError, a wrong shape or value ValueError: "name must be ..., got ...".
+"""
 
 from .activation import (
     gelu,

@@ -170,6 +170,11 @@ def batch_norm_backward(
     dx, dweight, dbias : ndarray
         None for an absent parameter. With a residual a fourth value, dresidual.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For dy that differs from x in dtype or shape, and arrays to write to that do not fit or overlap an input.
+
     Notes
     -----
     Ioffe & Szegedy 2015, arXiv 1502.03167, section 3.
@@ -239,6 +244,17 @@ def gradient_sums(dy: Array, saved: Any) -> GradientSums:
     """The first half of the backward pass: ``sum(dy)`` and ``sum(dy x_hat)`` per channel, in float64.
 
     Sums of the pieces of a batch merge; `input_gradient` takes the merged ones.
+
+    Parameters
+    ----------
+    dy : ndarray, shape and dtype of x
+    saved : object
+        From `normalize` or `batch_norm`.
+
+    Returns
+    -------
+    GradientSums
+        Mergeable: ``gradient_sums(dy_a, saved_a).merge(gradient_sums(dy_b, saved_b))``.
     """
     dy, _ = _judge_dy(dy, saved, None)
     return GradientSums(*_implementation_of(saved).gradient_sums(dy, saved))
@@ -248,6 +264,15 @@ def input_gradient(
     dy: Array, saved: Any, sums: GradientSums, *, out: Array | None = None
 ) -> Array | tuple[Array, Array]:
     """The second half of the backward pass: dx from dy and the (merged) gradient sums.
+
+    Parameters
+    ----------
+    dy, saved
+        As for `gradient_sums`.
+    sums : GradientSums
+        Of the whole batch that the statistics were taken from.
+    out : ndarray, shape of x, or None
+        Where dx is written. Must not overlap dy or the forward's arrays.
 
     Returns
     -------

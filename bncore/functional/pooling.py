@@ -98,6 +98,11 @@ def max_pool(
         Each spatial size is floor((size + 2·padding - kernel_size) / stride) + 1.
     saved
         For `max_pool_backward`; refers to no array of the caller's.
+
+    Raises
+    ------
+    ValueError
+        For more padding than half the kernel, or a kernel larger than the padded input.
     """
     x = _check.real_array(x, "x")
     g = _geometry(x, kernel_size, stride, padding, axis)

@@ -58,6 +58,13 @@ def save(
         Replace an existing file; without it that is a FileExistsError. The file is written beside
         its target and renamed, so that a reader sees the old one or the new one, never half of one.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For a net that is no Layer, or meta that JSON cannot hold.
+    FileExistsError
+        If the file exists and ``force`` is false.
+
     Notes
     -----
     Equal nets and equal meta give equal bytes: nothing in the file depends on time or place.

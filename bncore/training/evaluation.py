@@ -38,7 +38,10 @@ def evaluating(net: Layer) -> Iterator[Layer]:
 
 
 def predict(net: Layer, x: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
-    """The net's output for all of x, shape (n, ...), computed in batches."""
+    """The net's output for all of x, shape (n, ...), computed in evaluation mode in batches of at most ``batch_size``.
+
+    The net is put into evaluation mode and back; errors are those of its layers.
+    """
     borders = batch_borders(len(x), batch_size)
     with evaluating(net):
         if len(borders) < 3:
@@ -71,6 +74,11 @@ def evaluate(
     -------
     dict
         ``loss`` and, for cross-entropy and binary cross-entropy, ``accuracy``.
+
+    Raises
+    ------
+    ValueError
+        If x and y differ in length or are empty, for an unknown loss, or targets that do not fit the net's output.
     """
     judge = losses.resolve(loss)
     if len(x) != len(y) or not len(x):
