@@ -5,6 +5,7 @@ Arrays in, arrays out; files are the business of `bncore.io`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -113,6 +114,6 @@ def _counter(array: Array) -> int:
     if array.size != 1 or array.dtype.kind not in "iuf":
         raise ValueError(f"expected one integer, got {array.dtype} of shape {array.shape}")
     number = array.item()
-    if number != number or number < 0 or number != int(number):
+    if not math.isfinite(number) or number < 0 or number != int(number):
         raise ValueError(f"expected an integer >= 0, got {number}")
     return int(number)

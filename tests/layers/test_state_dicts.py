@@ -124,7 +124,7 @@ def test_the_counter_comes_as_any_whole_number(counter):
     assert type(layer.num_batches_tracked) is int
 
 
-@pytest.mark.parametrize("counter", [-1, 2.5, np.nan, np.zeros(2), "3"])
+@pytest.mark.parametrize("counter", [-1, 2.5, np.nan, np.inf, np.zeros(2), "3"])
 def test_a_senseless_counter_is_refused(counter):
     layer = bn.BatchNorm(2)
     with pytest.raises(ValueError, match="num_batches_tracked: expected"):

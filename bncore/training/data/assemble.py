@@ -69,9 +69,7 @@ def assemble(raw: Raw, options: Options) -> Dataset:
         raise FileFormatError(f"{raw.name}: expected at least 2 samples, found {len(x)}")
     task = options.task or raw.task or guess_task(y)
     y, classes = (
-        _classes(raw, y, options)
-        if task == "classification"
-        else (_numbers(raw.name, y, options.dtype), ())
+        _classes(raw, y) if task == "classification" else (_numbers(raw.name, y, options.dtype), ())
     )
     x = _features(raw.name, x, options.dtype)
     if parts is not None:
@@ -97,7 +95,7 @@ def guess_task(y: np.ndarray) -> str:
     return "classification" if whole and len(np.unique(y)) <= MOST_GUESSED_CLASSES else "regression"
 
 
-def _classes(raw: Raw, y: np.ndarray, options: Options) -> tuple[np.ndarray, tuple[str, ...]]:
+def _classes(raw: Raw, y: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Targets as positions 0..k-1 in sorted order of what they were, and the classes' names."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
