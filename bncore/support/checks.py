@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -116,7 +116,8 @@ def one_of(value: Any, name: str, allowed: Iterable[Any]) -> Any:
 
 def int_tuple(value: Any, name: str, length: int, *, minimum: int = 0) -> tuple[int, ...]:
     """An integer repeated ``length`` times, or a sequence of exactly ``length`` integers, each >= ``minimum``."""
-    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+    several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    if several or getattr(value, "ndim", 0) == 1:  # a NumPy array will do
         numbers_ = tuple(integer(item, name) for item in value)
         if len(numbers_) != length:
             raise ValueError(f"{name} must be one integer or {length} of them, got {numbers_}")

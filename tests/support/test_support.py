@@ -146,6 +146,10 @@ def test_tuples_and_choices():
         checks.int_tuple((0, 2), "k", 2, minimum=1)
     with pytest.raises(TypeError, match="k must be an integer"):
         checks.int_tuple("ab", "k", 2)
+    assert checks.int_tuple(np.array([1, 2]), "k", 2) == (1, 2)
+    for unordered in ({1, 2}, {1: 2, 3: 4}, iter([1, 2])):
+        with pytest.raises(TypeError, match="k must be an integer, got"):
+            checks.int_tuple(unordered, "k", 2)
     assert checks.one_of("a", "x", ("a", "b")) == "a"
     assert type(checks.one_of(np.int64(-1), "axis", (1, -1))) is int
     with pytest.raises(ValueError, match="x must be one of 'a', 'b', got 'c'"):
