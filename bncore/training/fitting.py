@@ -107,6 +107,11 @@ def fit(
     judge = losses.resolve(loss)
     x, y, held = hold_back(x, y, validation, judge, streams.split)
     stopper = _stopper(early_stopping, min_delta, held is not None)
+    # the stopper first: it remembers the net as it was measured
+    listeners: list[Callback] = [*([stopper] if stopper else []), *callbacks]
+    for listener in listeners:
+        if not callable(listener):
+            raise TypeError(f"callbacks must hold callables, got {listener!r}")
     smallest = 2 if _compares_samples(net) else 1
     steps = len(batch_borders(len(x), batch_size, smallest=smallest)) - 1
     wanted_gradient = net.input_gradient
@@ -119,8 +124,6 @@ def fit(
         clip_norm=clip_norm,
     )
     net.reseed(streams.dropout)
-    # the stopper first: it remembers the net as it was measured
-    listeners: list[Callback] = [stopper, *callbacks] if stopper else list(callbacks)
     run = _Run(trainer, x, y, batch_size, smallest, augmentation.resolve(augment), streams)
     history = History()
     try:
@@ -255,7 +258,7 @@ def _stopper(
     if not isinstance(stopper, EarlyStopping):
         stopper = EarlyStopping(stopper, min_delta=min_delta)
     if stopper.monitor.startswith("val_") and not validated:
-        raise ValueError("early_stopping: needs validation=(xv, yv) or a fraction, got None")
+        raise ValueError("early_stopping needs validation=(xv, yv) or a fraction, got None")
     stopper.start()
     return stopper
 

@@ -354,7 +354,7 @@ def test_the_schedule_spans_the_whole_fit(blobs):
         ({"validation": 1.5}, ValueError, "validation must .*1.5"),
         ({"validation": (np.ones((4, 5)),)}, ValueError, "validation must .*1 items"),
         ({"validation": (np.ones((4, 5)), np.zeros(3, int))}, ValueError, "yv"),
-        ({"early_stopping": 3}, ValueError, "early_stopping: needs validation"),
+        ({"early_stopping": 3}, ValueError, "early_stopping needs validation"),
         ({"early_stopping": 0, "validation": 0.2}, ValueError, "early_stopping"),
         ({"loss": "hinge"}, ValueError, "loss must be one of cross_entropy"),
         ({"loss": bn.MSE}, TypeError, "loss"),
@@ -364,6 +364,7 @@ def test_the_schedule_spans_the_whole_fit(blobs):
         ({"augment": "flip"}, ValueError, "augment"),
         ({"augment": "shift"}, ValueError, "rank 4"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm"),
+        ({"callbacks": [3]}, TypeError, "callbacks must hold callables, got 3"),
     ],
 )
 def test_bad_arguments_are_named(blobs, change, error, match):
