@@ -3,7 +3,9 @@
  * Design: two passes over the block. The first sums x - first, giving a shift k = first + mean(x - first) within a
  * rounding of the mean; the second sums d = x - k and d*d. Then mean = k + S/n, M2 = Q - S*S/n, where S is a rounding
  * residue, so nothing cancels whatever the data. Subtracting `first` makes a constant channel exact: d is 0.
- * float32 lanes add up few enough terms (the caller keeps blocks small) and leave as double.
+ * float32 lanes add up few enough terms (the caller keeps blocks small) and leave as double. Squares are added by fours
+ * first: values far from 0 lie on a coarse lattice, squares of its steps are 0 or 1 modulo 4, and a lane that takes
+ * them one by one rounds nearly all of them down.
  * float32 squares of data around 1e+-30 leave the range of float: such columns are summed again in double. */
 #include "kernels.h"
 
@@ -63,6 +65,23 @@ static void sum_columns(const bnc_real *restrict x, int64_t ld, int64_t rows, in
             vstore(sums + j, vload(sums + j) + (vload(x + r * ld + j) - vload(x + j)));
 }
 
+/* Four rows of `nv` vectors of columns: sums of d = x - k and of d*d. */
+BNC_INLINE void four_rows(const bnc_real *x, int64_t ld, const int nv, const vreal k[4], vreal s[4],
+                          vreal q[4])
+{
+    vreal four[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) {
+            vreal d = vload(x + i * ld + v * VL) - k[v];
+            s[v] += d;
+            four[v] = i ? four[v] + d * d : d * d;
+        }
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) q[v] += four[v];
+}
+
 /* The second pass over `nv` vectors of columns; accumulators live in registers: nv is a literal. */
 BNC_INLINE void square_columns(const bnc_real *x, int64_t ld, int64_t rows, const bnc_real *sums,
                                const int nv, double *mean, double *m2)
@@ -73,7 +92,9 @@ BNC_INLINE void square_columns(const bnc_real *x, int64_t ld, int64_t rows, cons
         k[v] = vload(x + v * VL) + vload(sums + v * VL) * vset((bnc_real)1 / (bnc_real)rows);
         s[v] = q[v] = vzero();
     }
-    for (int64_t r = 0; r < rows; r++)
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) four_rows(x + r * ld, ld, nv, k, s, q);
+    for (; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) {
             vreal d = vload(x + r * ld + v * VL) - k[v];
@@ -140,22 +161,25 @@ BNC_INLINE void piece_sum(const bnc_real *x, int64_t len, bnc_real k, vreal s[4]
     for (; i < len; i++) *tail += (double)(x[i] - k);
 }
 
-BNC_INLINE void piece_squares(const bnc_real *x, int64_t len, bnc_real k, vreal s[4], vreal q[4],
+BNC_INLINE void piece_squares(const bnc_real *x, int64_t len, bnc_real k, vreal s[4], vreal q[2],
                               double tail[2])
 {
     const vreal kv = vset(k);
     int64_t i = 0;
-    for (; i + 4 * VL <= len; i += 4 * VL)
+    for (; i + 4 * VL <= len; i += 4 * VL) {
+        vreal four = vzero();
 #pragma GCC unroll 4
         for (int v = 0; v < 4; v++) {
             vreal d = vload(x + i + v * VL) - kv;
             s[v] += d;
-            q[v] += d * d;
+            four += d * d;
         }
+        q[0] += four;
+    }
     for (; i + VL <= len; i += VL) {
         vreal d = vload(x + i) - kv;
         s[0] += d;
-        q[0] += d * d;
+        q[1] += d * d;
     }
     for (; i < len; i++) {
         double d = (double)(x[i] - k);
@@ -187,7 +211,7 @@ void BNC_KERNEL(slabs_moments)(const bnc_real *restrict x, int64_t count, int64_
                                int64_t len, double *restrict mean, double *restrict m2)
 {
     const double n = (double)count * (double)len;
-    vreal s[4] = {{0}}, q[4] = {{0}};
+    vreal s[4] = {{0}}, q[2] = {{0}};
     double tail[2] = {0, 0};
     for (int64_t i = 0; i < count; i++) piece_sum(x + i * stride, len, x[0], s, tail);
     bnc_real k = x[0] + (bnc_real)((vsum((s[0] + s[1]) + (s[2] + s[3])) + tail[0]) / n);
@@ -195,7 +219,7 @@ void BNC_KERNEL(slabs_moments)(const bnc_real *restrict x, int64_t count, int64_
     tail[0] = 0;
     for (int64_t i = 0; i < count; i++) piece_squares(x + i * stride, len, k, s, q, tail);
     double sum = vsum((s[0] + s[1]) + (s[2] + s[3])) + tail[0];
-    double squares = vsum((q[0] + q[1]) + (q[2] + q[3])) + tail[1];
+    double squares = vsum(q[0] + q[1]) + tail[1];
     settle(k, sum, squares, n, mean, m2);
     if (suspicious(squares)) slabs_in_double(x, count, stride, len, mean, m2);
 }

@@ -43,7 +43,7 @@ def assert_close(ours, exact, magnitude):
 @activations
 def test_forward_and_backward_are_the_formula(rows, inputs, outputs, activation, backend, dtype):
     x, weight, bias, dy = arrays(rows, inputs, outputs, dtype)
-    x64, w64, b64, dy64 = (np.float64(a) for a in (x, weight, bias, dy))
+    x64, w64, b64, dy64 = (a.astype(np.float64) for a in (x, weight, bias, dy))
     y, saved = F.linear(x, weight, bias, activation=activation)
     exact = x64 @ w64.T + b64
     assert_close(y, np.maximum(exact, 0) if activation else exact, abs(x64) @ abs(w64).T + abs(b64))

@@ -215,3 +215,15 @@ def test_no_channels_give_an_empty_output(shape, training, backend, dtype):
     dx, dweight, dbias = F.batch_norm_backward(x, saved)
     assert y.shape == dx.shape == shape
     assert dweight.shape == dbias.shape == F.statistics(x).mean.shape == (0,)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((4, 3, 64, 64), 1), ((4096, 64), 1)], ids=str)
+@pytest.mark.parametrize("mean", [1.5e3, 6e3, 1e4, 3e4])
+def test_far_means_do_not_bias_the_variance(shape, axis, mean, backend):
+    """Far from 0 float32 values lie on a lattice, and sums of squares over it are rounded down unless care is taken."""
+    x = (np.random.default_rng(0).standard_normal(shape) + mean).astype(np.float32)
+    y, saved = F.batch_norm(x, eps=0.0, axis=axis)
+    exact_mean, exact_var = exact.statistics(x, axis)
+    assert np.max(np.abs(saved.inv_std * np.sqrt(exact_var) - 1)) < tolerance(np.float32, 2)
+    wanted = exact.forward(x, None, None, exact_mean, exact_var, 0.0, axis)
+    assert relative_error(y, wanted) < tolerance(np.float32, 4)
