@@ -52,9 +52,10 @@ def _forward(
             return y, ActivationSaved(kind, y if keeps_output else x, slope)
         except backend.Refused:
             pass  # explained, or converted, below
+    in_place = keeps_output and out is x
     x = _check.real_array(x, "x")
     if out is not None:
-        out = _check.output(out, x.shape, x.dtype, inputs=() if keeps_output and out is x else (x,))
+        out = _check.output(out, x.shape, x.dtype, inputs=() if in_place else (x,))
     y = impl.activation(x, kind, slope, out)
     return y, ActivationSaved(kind, y if keeps_output else x, slope)
 
@@ -67,9 +68,10 @@ def _backward(dy: Any, saved: ActivationSaved, out: np.ndarray | None) -> np.nda
             return impl.activation_backward(dy, kept, kind, slope, None)
         except backend.Refused:
             pass
+    in_place = out is dy
     dy = _check.like(kept, dy, "dy", kept.shape)
     if out is not None:
-        inputs = (kept,) if out is dy else (dy, kept)
+        inputs = (kept,) if in_place else (dy, kept)
         out = _check.output(out, kept.shape, kept.dtype, inputs=inputs)
     return impl.activation_backward(dy, kept, kind, slope, out)
 

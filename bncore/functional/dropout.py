@@ -46,6 +46,7 @@ def dropout(
     saved
         For `dropout_backward`; refers to neither `x` nor `y`.
     """
+    in_place = out is x
     x = _check.real_array(x, "x")
     p = checks.probability(p, "p")
     if not isinstance(rng, np.random.Generator):
@@ -53,7 +54,7 @@ def dropout(
             f"rng must be a numpy.random.Generator, e.g. np.random.default_rng(0), got {type(rng).__name__}"
         )
     if out is not None:
-        out = _check.output(out, x.shape, x.dtype, inputs=() if out is x else (x,))
+        out = _check.output(out, x.shape, x.dtype, inputs=() if in_place else (x,))
     if p == 0.0:
         saved = DropoutSaved(x.shape, x.dtype, None, 1.0)
     elif p == 1.0:
@@ -68,13 +69,14 @@ def dropout_backward(
     dy: np.ndarray, saved: DropoutSaved, *, out: np.ndarray | None = None
 ) -> np.ndarray:
     """dx = dy / (1 - p) where x was kept, else 0. `out` may be `dy` itself."""
+    in_place = out is dy
     dy = _check.real_array(dy, "dy")
     if dy.shape != saved.shape:
         raise ValueError(f"dy must have shape {saved.shape}, got {dy.shape}")
     if dy.dtype != saved.dtype:
         raise TypeError(f"dy must have dtype {saved.dtype} like the input, got {dy.dtype}")
     if out is not None:
-        out = _check.output(out, dy.shape, dy.dtype, inputs=() if out is dy else (dy,))
+        out = _check.output(out, dy.shape, dy.dtype, inputs=() if in_place else (dy,))
     return _apply(dy, saved, out)
 
 

@@ -258,3 +258,17 @@ def test_wrong_options_are_refused(dtype):
         F.leaky_relu(x, float("nan"))
     with pytest.raises(TypeError, match="negative_slope"):
         F.leaky_relu(x, "0.1")
+
+
+@each_kind
+def test_out_may_be_the_input_when_it_is_a_memmap(kind, dtype, tmp_path):
+    x = np.random.default_rng(13).normal(size=(4, 9)).astype(dtype)
+    mapped = np.memmap(tmp_path / "x", dtype, "w+", shape=x.shape)
+    mapped[...] = x
+    expected, saved = forward(kind, x)
+    if kind in KEEPS_OUTPUT:
+        forward(kind, mapped, out=mapped)
+        np.testing.assert_array_equal(mapped, expected)
+    mapped[...] = x
+    backward(kind, mapped, saved, out=mapped)
+    np.testing.assert_array_equal(mapped, backward(kind, x, saved))

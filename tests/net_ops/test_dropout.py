@@ -104,3 +104,16 @@ def test_wrong_arguments_are_refused():
         F.dropout_backward(np.ones(4), saved)
     with pytest.raises(TypeError, match="dy must have dtype float64"):
         F.dropout_backward(np.ones(3, np.float32), saved)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
+def test_out_may_be_the_input_when_it_is_a_memmap(p, dtype, tmp_path):
+    x = np.random.default_rng(3).normal(size=(4, 9)).astype(dtype)
+    mapped = np.memmap(tmp_path / "x", dtype, "w+", shape=x.shape)
+    mapped[...] = x
+    expected, saved = F.dropout(x, p, generator())
+    F.dropout(mapped, p, generator(), out=mapped)
+    np.testing.assert_array_equal(mapped, expected)
+    mapped[...] = x
+    F.dropout_backward(mapped, saved, out=mapped)
+    np.testing.assert_array_equal(mapped, F.dropout_backward(x, saved))
