@@ -57,10 +57,15 @@ def _native_real(x: np.ndarray, name: str) -> np.ndarray:
 
 def like(x: np.ndarray, a: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """`a` as the backend takes it, checked to have `shape` and the dtype of `x` (an array already checked)."""
+    return fitting(a, name, shape, x.dtype)
+
+
+def fitting(a: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """`a` as the backend takes it, checked to have `shape` and `dtype`, those of an input or of a forward call."""
     a = real_array(a, name)
-    if a.dtype != x.dtype:
+    if a.dtype != dtype:
         raise TypeError(
-            f"{name} must have dtype {x.dtype} like the input, got {a.dtype}; convert one of the two, "
+            f"{name} must have dtype {dtype} like the input, got {a.dtype}; convert one of the two, "
             f"e.g. the input to np.{a.dtype}"
         )
     if a.shape != shape:

@@ -48,7 +48,7 @@ def dropout(
     """
     in_place = out is x
     x = _check.real_array(x, "x")
-    p = checks.probability(p, "p")
+    p = checks.fraction(p, "p")
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
             f"rng must be a numpy.random.Generator, e.g. np.random.default_rng(0), got {type(rng).__name__}"
@@ -70,11 +70,7 @@ def dropout_backward(
 ) -> np.ndarray:
     """dx = dy / (1 - p) where x was kept, else 0. `out` may be `dy` itself."""
     in_place = out is dy
-    dy = _check.real_array(dy, "dy")
-    if dy.shape != saved.shape:
-        raise ValueError(f"dy must have shape {saved.shape}, got {dy.shape}")
-    if dy.dtype != saved.dtype:
-        raise TypeError(f"dy must have dtype {saved.dtype} like the input, got {dy.dtype}")
+    dy = _check.fitting(dy, "dy", saved.shape, saved.dtype)
     if out is not None:
         out = _check.output(out, dy.shape, dy.dtype, inputs=() if in_place else (dy,))
     return _apply(dy, saved, out)

@@ -70,7 +70,7 @@ def cross_entropy(
         raise ValueError(f"logits must have shape (n, k), got {logits.shape}")
     _require_values(logits, "logits")
     target = _classes(target, *logits.shape)
-    smoothing = checks.probability(label_smoothing, "label_smoothing")
+    smoothing = checks.fraction(label_smoothing, "label_smoothing")
     loss, shift, total = backend.active.cross_entropy(logits, target, smoothing)
     return loss, CrossEntropySaved(logits, target, shift, total, smoothing)
 

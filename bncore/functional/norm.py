@@ -6,7 +6,6 @@ The fast path looks at Python scalars only; the native entry judges arrays in C,
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -114,13 +113,14 @@ def batch_norm(
             )
         except (backend.Refused, TypeError, OverflowError):
             pass  # explained, or converted, below
+    eps = checks.non_negative(eps, "eps")
     x, weight, bias, residual, axis, relu, out = _judge(
-        x, weight, bias, residual, eps, axis, activation, out
+        x, weight, bias, residual, axis, activation, out
     )
     if training:
         others = (x, weight, bias, residual, out)
         running_mean, running_var = _judge_running(running_mean, running_var, axis, others)
-        _judge_number("momentum", momentum, 0.0, 1.0)
+        momentum = checks.fraction(momentum, "momentum")
         _judge_count(x, axis)
         return impl.batch_norm_train(
             x,
@@ -226,8 +226,9 @@ def normalize(
     --------
     batch_norm : the other parameters, returns and errors.
     """
+    eps = checks.non_negative(eps, "eps")
     x, weight, bias, residual, axis, relu, out = _judge(
-        x, weight, bias, residual, eps, axis, activation, out
+        x, weight, bias, residual, axis, activation, out
     )
     if not isinstance(stats, Statistics):
         raise TypeError(
@@ -297,11 +298,10 @@ def _implementation_of(saved: Any) -> Any:
 
 
 def _judge(
-    x: Any, weight: Any, bias: Any, residual: Any, eps: Any, axis: Any, activation: Any, out: Any
+    x: Any, weight: Any, bias: Any, residual: Any, axis: Any, activation: Any, out: Any
 ) -> tuple[Array, Array | None, Array | None, Array | None, int, bool, Array | None]:
     """Canonical arguments, or the error that names the one at fault."""
     checks.one_of(activation, "activation", (None, "relu"))
-    _judge_number("eps", eps, 0.0, math.inf)
     x = real_array(x, "x")
     if x.ndim < 2:
         raise ValueError(f"x must have rank >= 2, got shape {x.shape}")
@@ -343,14 +343,6 @@ def _doubles(name: str, vectors: tuple[Any, Any], channels: int) -> list[Array]:
         if np.shape(v) != (channels,):
             raise ValueError(f"{name} must have {channels} channels, got shape {np.shape(v)}")
     return [np.array(v, np.float64, order="C") for v in vectors]
-
-
-def _judge_number(name: str, value: Any, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not (low <= value <= high and math.isfinite(value)):
-        bound = "a finite number >= 0" if math.isinf(high) else f"a number in [{low:g}, {high:g}]"
-        raise ValueError(f"{name} must be {bound}, got {value}")
 
 
 def _judge_count(x: Array, axis: int) -> None:

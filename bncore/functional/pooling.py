@@ -118,7 +118,7 @@ def max_pool_backward(
 ) -> np.ndarray:
     """dx: every dy goes to the element that was its window's maximum."""
     g, dtype, index = saved
-    dy = _gradient(dy, g.y, dtype)
+    dy = _check.fitting(dy, "dy", g.y, dtype)
     out = _check.output(out, g.x, dtype, inputs=(dy,))
     dx = backend.active.max_pool_backward(
         dy.reshape(g.pooled),
@@ -168,7 +168,7 @@ def avg_pool_backward(
 ) -> np.ndarray:
     """dx: every dy is shared out evenly over its window."""
     g, dtype, count_include_pad = saved
-    dy = _gradient(dy, g.y, dtype)
+    dy = _check.fitting(dy, "dy", g.y, dtype)
     out = _check.output(out, g.x, dtype, inputs=(dy,))
     dx = backend.active.avg_pool_backward(
         dy.reshape(g.pooled),
@@ -291,15 +291,6 @@ def _result(y: np.ndarray, shape: tuple[int, ...], out: np.ndarray | None) -> np
     return y.reshape(shape) if out is None else out
 
 
-def _gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    dy = _check.real_array(dy, "dy")
-    if dy.dtype != dtype:
-        raise TypeError(f"dy must have dtype {dtype} like the input, got {dy.dtype}")
-    if dy.shape != shape:
-        raise ValueError(f"dy must have shape {shape}, got {dy.shape}")
-    return dy
-
-
 def _global(x: Any, axis: int, out: Any) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray | None]:
     """x checked, x as (n, c, s) or (n, s, c), whether it is the latter, and `out` checked."""
     x = _check.real_array(x, "x")
@@ -323,5 +314,5 @@ def _global_gradient(
     dy: Any, saved: GlobalPoolSaved, out: Any
 ) -> tuple[np.ndarray, tuple[int, int, int], np.ndarray | None]:
     n, a, b = flat = _flat(saved.shape, saved.channels_last)
-    dy = _gradient(dy, (n, b if saved.channels_last else a), saved.dtype)
+    dy = _check.fitting(dy, "dy", (n, b if saved.channels_last else a), saved.dtype)
     return dy, flat, _check.output(out, saved.shape, dy.dtype, inputs=(dy,))

@@ -36,7 +36,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
-        self.p = checks.probability(p, "p", below_one=True)
+        self.p = checks.fraction(p, "p", below_one=True)
         self.rng = generator(rng)
 
     def forward(self, x: Array) -> Array:

@@ -89,7 +89,7 @@ class BatchNorm(Layer):
         self.num_features = checks.positive_int(num_features, "num_features")
         self.axis = checks.integer(axis, "axis")
         self.eps = checks.non_negative(eps, "eps")
-        self.momentum = None if momentum is None else checks.probability(momentum, "momentum")
+        self.momentum = None if momentum is None else checks.fraction(momentum, "momentum")
         self.unbiased = checks.boolean(unbiased, "unbiased")
         self.activation = checks.one_of(activation, "activation", (None, "relu"))
         self.frozen = checks.boolean(frozen, "frozen")

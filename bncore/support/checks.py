@@ -16,6 +16,7 @@ from typing import Any
 __all__ = [
     "boolean",
     "finite",
+    "fraction",
     "int_tuple",
     "integer",
     "non_negative",
@@ -23,7 +24,6 @@ __all__ = [
     "one_of",
     "positive",
     "positive_int",
-    "probability",
 ]
 
 
@@ -77,12 +77,12 @@ def positive(value: Any, name: str) -> float:
     return number
 
 
-def probability(value: Any, name: str, *, below_one: bool = False) -> float:
+def fraction(value: Any, name: str, *, below_one: bool = False) -> float:
     """A number in [0, 1]; with ``below_one`` in [0, 1)."""
     number = _real(value, name)
     if not 0.0 <= number <= 1.0 or (below_one and number == 1.0):
-        bounds = "0 <= p < 1" if below_one else "0 <= p <= 1"
-        raise ValueError(f"{name} must be a probability, {bounds}, got {number}")
+        bounds = "[0, 1)" if below_one else "[0, 1]"
+        raise ValueError(f"{name} must be a number in {bounds}, got {number}")
     return number
 
 

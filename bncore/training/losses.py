@@ -55,7 +55,7 @@ class CrossEntropy(Loss):
     classification = True
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = checks.probability(label_smoothing, "label_smoothing")
+        self.label_smoothing = checks.fraction(label_smoothing, "label_smoothing")
 
     def __call__(self, pred: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
         value, saved = F.cross_entropy(pred, target, label_smoothing=self.label_smoothing)

@@ -130,7 +130,7 @@ class SGD(Optimizer):
         decay_all: bool = False,
     ) -> None:
         super().__init__(lr, weight_decay, decay_all)
-        self.momentum = checks.probability(momentum, "momentum", below_one=True)
+        self.momentum = checks.fraction(momentum, "momentum", below_one=True)
         self.nesterov = checks.boolean(nesterov, "nesterov")
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("nesterov: needs a momentum above 0, got momentum=0")
@@ -185,7 +185,7 @@ class AdamW(Optimizer):
         super().__init__(lr, weight_decay, decay_all)
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"betas must be two numbers, got {betas!r}")
-        self.betas = tuple(checks.probability(beta, "betas", below_one=True) for beta in betas)
+        self.betas = tuple(checks.fraction(beta, "betas", below_one=True) for beta in betas)
         self.eps = checks.non_negative(eps, "eps")
 
     def _update(

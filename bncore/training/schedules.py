@@ -58,7 +58,7 @@ def one_cycle(warm: float = 0.3, start: float = 1 / 25, final: float = 4e-6) -> 
     values and defaults of ``torch.optim.lr_scheduler.OneCycleLR`` (``final`` there is ``1 /
     (div_factor · final_div_factor)``), without its cycling of the momentum.
     """
-    checks.probability(warm, "warm")
+    checks.fraction(warm, "warm")
     checks.non_negative(start, "start")
     checks.non_negative(final, "final")
 
@@ -88,7 +88,7 @@ def warm_up(
     2017, 1706.02677.
     """
     after = resolve(schedule)
-    checks.probability(fraction, "fraction")
+    checks.fraction(fraction, "fraction")
     if steps is not None:
         checks.non_negative_int(steps, "steps")
     checks.non_negative(start, "start")

@@ -221,7 +221,7 @@ class Grow(bn.layers.Layer):
         (lambda: bn.ConvTranspose2d(3, 4, 3, output_padding=1), ValueError, "output_padding"),
         (lambda: bn.ConvTranspose2d(3, 4, 3, padding="same"), TypeError, "padding"),
         (lambda: bn.MaxPool(0), ValueError, "kernel_size must .*>= 1"),
-        (lambda: bn.Dropout(1.0), ValueError, "p must .*p < 1"),
+        (lambda: bn.Dropout(1.0), ValueError, r"p must .*\[0, 1\)"),
         (lambda: bn.Sequential(bn.ReLU(), np.tanh), TypeError, "1 must be a layer, got ufunc"),
         (lambda: bn.Concat(), ValueError, "branches must be one layer at least"),
     ],

@@ -86,7 +86,7 @@ def test_empty_input(dtype):
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), float("inf")])
 def test_impossible_probabilities_are_refused(p):
-    with pytest.raises(ValueError, match="p must be a probability"):
+    with pytest.raises(ValueError, match="p must be a number in"):
         F.dropout(np.ones(3), p, generator())
 
 

@@ -102,7 +102,7 @@ def test_impossible_targets_are_refused_before_the_work(tmp_path, call):
         (checks.finite, np.float32(-2.5), -2.5),
         (checks.positive, 3, 3.0),
         (checks.non_negative, 0, 0.0),
-        (checks.probability, 1, 1.0),
+        (checks.fraction, 1, 1.0),
         (checks.boolean, np.True_, True),
     ],
 )
@@ -127,8 +127,8 @@ def test_good_values_come_back_as_plain_python(check, value, result):
         (checks.finite, 1j, TypeError),
         (checks.positive, 0.0, ValueError),
         (checks.non_negative, float("nan"), ValueError),
-        (checks.probability, 1.01, ValueError),
-        (checks.probability, float("nan"), ValueError),
+        (checks.fraction, 1.01, ValueError),
+        (checks.fraction, float("nan"), ValueError),
         (checks.boolean, 1, TypeError),
     ],
 )
