@@ -18,9 +18,10 @@ build:  ## editable install with the compiled core (a failed compile is fatal) a
 test:  ## run the suite (PYTEST_ARGS="-q -x tests/norm" to narrow it)
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
 
-bench:  ## time the norms against PyTorch and NumPy, then renew the README's table
+bench:  ## time the norms against PyTorch and NumPy (about four minutes), then renew the README's table and picture
 	$(PYTHON) benchmarks/bench_norm.py --json benchmarks/results/norm.json
 	$(PYTHON) benchmarks/table.py
+	$(PYTHON) benchmarks/plot.py
 
 lint:  ## what CI checks; tools: python -m pip install -r .ci/lint.txt
 	$(PYTHON) -m ruff check .

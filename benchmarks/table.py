@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,24 @@ def render(results: dict[str, Any]) -> str:
         "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     rows += [_row(case) for case in results["cases"]]
-    return "\n".join([head, "", *rows])
+    return "\n".join([head, "", _summary(results["cases"]), "", *rows])
+
+
+def _summary(cases: list[dict[str, Any]]) -> str:
+    """One sentence on all rows in which PyTorch was timed, with the number of those it wins."""
+    ratios = [c["median_us"]["torch"] / c["median_us"]["bncore"] for c in cases if _both(c)]
+    if not ratios:
+        return "PyTorch was not there to compare with."
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    faster = sum(ratio < 1 for ratio in ratios)
+    return (
+        f"PyTorch takes {mean:.1f} times as long as bncore (geometric mean of {len(ratios)} rows); "
+        f"it is the faster one in {faster} of them."
+    )
+
+
+def _both(case: dict[str, Any]) -> bool:
+    return {"bncore", "torch"} <= set(case["median_us"])
 
 
 def _row(case: dict[str, Any]) -> str:

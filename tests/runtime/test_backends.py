@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import os
@@ -51,6 +52,20 @@ def test_twins_have_the_same_functions_and_arguments(native):
     assert set(ours) - CORE_ONLY == set(theirs) - TWIN_ONLY
     for name in set(ours) & set(theirs):
         assert list(ours[name].parameters) == list(theirs[name].parameters), name
+
+
+def test_the_stub_describes_the_extension(native):
+    from bncore import _native
+
+    stub = ast.parse((Path(bn.__file__).parent / "_native.pyi").read_text())
+    described = {
+        node.name: [argument.arg for argument in node.args.args]
+        for node in stub.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    for name in set(_native.__all__) - {"NormSaved"}:
+        assert described[name] == list(inspect.signature(getattr(_native, name)).parameters), name
+    assert set(described) == set(_native.__all__) - {"NormSaved"}
 
 
 def child(code, **environment):

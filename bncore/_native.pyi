@@ -1,0 +1,281 @@
+"""Types of the compiled core, for type checkers. What the functions do is said in its .pxi files."""
+
+from typing import Any, final
+
+import numpy as np
+
+_Array = np.ndarray[Any, Any]
+_Gradients = tuple[_Array | None, _Array, _Array | None]
+
+__all__ = [
+    "NormSaved",
+    "activation",
+    "activation_backward",
+    "adamw_step",
+    "available_isas",
+    "avg_pool",
+    "avg_pool_backward",
+    "batch_norm_backward",
+    "batch_norm_eval",
+    "batch_norm_train",
+    "bce_with_logits",
+    "bce_with_logits_backward",
+    "conv",
+    "conv_backward",
+    "conv_transpose",
+    "conv_transpose_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "force_threads",
+    "global_avg_pool",
+    "global_avg_pool_backward",
+    "global_max_pool",
+    "global_max_pool_backward",
+    "gradient_sums",
+    "has_openmp",
+    "input_gradient",
+    "isa_names",
+    "linear",
+    "linear_backward",
+    "mask_scale",
+    "max_pool",
+    "max_pool_backward",
+    "mse",
+    "mse_backward",
+    "normalize",
+    "pool_set_bound",
+    "pool_statistics",
+    "pool_trim",
+    "scale_",
+    "select_isa",
+    "set_cpu_quota",
+    "sgd_step",
+    "squared_norm",
+    "statistics",
+    "thread_limit",
+]
+
+@final
+class NormSaved:
+    @property
+    def x(self) -> _Array: ...
+    @property
+    def weight(self) -> _Array | None: ...
+    @property
+    def bias(self) -> _Array | None: ...
+    @property
+    def y(self) -> _Array | None: ...
+    @property
+    def axis(self) -> int: ...
+    @property
+    def relu(self) -> bool: ...
+    @property
+    def training(self) -> bool: ...
+    @property
+    def has_residual(self) -> bool: ...
+    @property
+    def mean(self) -> _Array: ...
+    @property
+    def inv_std(self) -> _Array: ...
+
+def activation(x: _Array, kind: str, slope: float, out: _Array | None) -> _Array: ...
+def activation_backward(
+    dy: _Array, kept: _Array, kind: str, slope: float, out: _Array | None
+) -> _Array: ...
+def mask_scale(x: _Array, keep: _Array, scale: float, out: _Array | None) -> _Array: ...
+def conv(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    residual: _Array | None,
+    geometry: Any,
+    relu: bool,
+    out: _Array | None,
+) -> _Array: ...
+def conv_transpose(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    residual: _Array | None,
+    geometry: Any,
+    relu: bool,
+    out: _Array | None,
+) -> _Array: ...
+def conv_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    y: _Array | None,
+    geometry: Any,
+    need_dx: bool,
+    need_dbias: bool,
+    dweight: _Array,
+    dbias: _Array | None,
+) -> _Gradients: ...
+def conv_transpose_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    y: _Array | None,
+    geometry: Any,
+    need_dx: bool,
+    need_dbias: bool,
+    dweight: _Array,
+    dbias: _Array | None,
+) -> _Gradients: ...
+def linear(
+    x: _Array, weight: _Array, bias: _Array | None, relu: bool, out: _Array | None
+) -> _Array: ...
+def linear_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    y: _Array | None,
+    need_dx: bool,
+    need_dbias: bool,
+    dweight: _Array,
+    dbias: _Array | None,
+) -> _Gradients: ...
+def cross_entropy(
+    logits: _Array, target: _Array, label_smoothing: float
+) -> tuple[float, _Array, _Array]: ...
+def cross_entropy_backward(
+    logits: _Array, target: _Array, shift: _Array, total: _Array, label_smoothing: float
+) -> _Array: ...
+def mse(pred: _Array, target: _Array) -> float: ...
+def mse_backward(pred: _Array, target: _Array) -> _Array: ...
+def bce_with_logits(logits: _Array, target: _Array) -> float: ...
+def bce_with_logits_backward(logits: _Array, target: _Array) -> _Array: ...
+def batch_norm_train(
+    x: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    residual: _Array | None,
+    running_mean: _Array | None,
+    running_var: _Array | None,
+    momentum: float,
+    eps: float,
+    unbiased: bool,
+    relu: bool,
+    axis: int,
+    out: _Array | None,
+) -> tuple[_Array, NormSaved]: ...
+def batch_norm_eval(
+    x: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    residual: _Array | None,
+    running_mean: _Array | None,
+    running_var: _Array | None,
+    eps: float,
+    relu: bool,
+    axis: int,
+    out: _Array | None,
+) -> tuple[_Array, NormSaved]: ...
+def normalize(
+    x: _Array,
+    mean: _Array,
+    inv_std: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    residual: _Array | None,
+    relu: bool,
+    axis: int,
+    training: bool,
+    out: _Array | None,
+) -> tuple[_Array, NormSaved]: ...
+def statistics(x: _Array, axis: int) -> tuple[int, _Array, _Array]: ...
+def batch_norm_backward(
+    dy: _Array, saved: NormSaved, dweight: _Array | None, dbias: _Array | None, out: _Array | None
+) -> tuple[_Array | None, ...]: ...
+def gradient_sums(dy: _Array, saved: NormSaved) -> tuple[int, _Array, _Array]: ...
+def input_gradient(
+    dy: _Array,
+    saved: NormSaved,
+    count: float,
+    sum_dy: _Array,
+    sum_dy_x_hat: _Array,
+    out: _Array | None,
+) -> tuple[_Array, _Array | None]: ...
+def sgd_step(
+    param: _Array,
+    grad: _Array,
+    velocity: _Array | None,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+    decayed: int,
+) -> None: ...
+def adamw_step(
+    param: _Array,
+    grad: _Array,
+    m: _Array,
+    v: _Array,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    step: int,
+    decayed: int,
+) -> None: ...
+def squared_norm(x: _Array) -> float: ...
+def scale_(x: _Array, factor: float) -> None: ...
+def max_pool(
+    x: _Array,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    channels_last: bool,
+    out: _Array | None,
+) -> tuple[_Array, _Array]: ...
+def max_pool_backward(
+    dy: _Array,
+    index: _Array,
+    shape: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    channels_last: bool,
+    out: _Array | None,
+) -> _Array: ...
+def avg_pool(
+    x: _Array,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    channels_last: bool,
+    count_include_pad: bool,
+    out: _Array | None,
+) -> _Array: ...
+def avg_pool_backward(
+    dy: _Array,
+    shape: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    channels_last: bool,
+    count_include_pad: bool,
+    out: _Array | None,
+) -> _Array: ...
+def global_avg_pool(x: _Array, channels_last: bool, out: _Array | None) -> _Array: ...
+def global_avg_pool_backward(
+    dy: _Array, shape: tuple[int, ...], channels_last: bool, out: _Array | None
+) -> _Array: ...
+def global_max_pool(
+    x: _Array, channels_last: bool, out: _Array | None
+) -> tuple[_Array, _Array]: ...
+def global_max_pool_backward(
+    dy: _Array, index: _Array, shape: tuple[int, ...], channels_last: bool, out: _Array | None
+) -> _Array: ...
+def isa_names() -> tuple[str, ...]: ...
+def available_isas() -> tuple[str, ...]: ...
+def select_isa(name: str) -> None: ...
+def has_openmp() -> bool: ...
+def thread_limit() -> int: ...
+def set_cpu_quota(cpus: int) -> None: ...
+def force_threads(threads: int) -> None: ...
+def pool_statistics() -> dict[str, int]: ...
+def pool_trim() -> int: ...
+def pool_set_bound(bytes: int) -> None: ...
