@@ -2,7 +2,8 @@
 
 from .activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from .base import Layer
-from .container import Concat, Residual, Sequential
+from .branches import Concat, Residual
+from .container import Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose2d
 from .dropout import Dropout
 from .init import seed
