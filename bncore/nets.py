@@ -103,8 +103,8 @@ def cnn(
     widths : sequence of int
         Channels of the convolutions, at least one.
     strides : sequence of int, as many as ``widths``, or None
-        None halves height and width in the last convolution only: on images of 8x8 a percent better than halving
-        from the second one on, ``(1, 2, 2)``, which on large images saves three quarters of the work.
+        None halves height and width in the last convolution only. Halving from the second one on, ``(1, 2, 2)``, is
+        much less work on large images.
     norm : "batch" or "none"
     standardize : bool
         Whether a first BatchNorm without weight and bias standardizes each channel of the raw images. Nets with norms
