@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..support import checks
 from .parameters import FlatVectors, Parameter, layer_parameters
 from .state import LoadReport, load_state, save_state
 
@@ -125,6 +126,20 @@ class Layer:
             layer.training = training
             layer.keeps = keeps
             layer._saved = None
+
+    def begin_run(self, steps: int) -> None:
+        """Tell all layers that ``steps`` training batches follow: what depends on the length of a run (the schedule of
+        `BatchRenorm`) is laid out for it. `fit` and a `Trainer` with ``total_steps`` do this.
+
+        A run that goes on counts what was before: ten epochs in one go, or five, saved, loaded, and
+        ``begin_run`` with the steps of the other five, have the same schedule in the second half.
+        """
+        steps = checks.positive_int(steps, "steps")
+        for _, layer in self.named_layers():
+            layer._begin_run(steps)
+
+    def _begin_run(self, steps: int) -> None:
+        """For layers to which the length of a run matters."""
 
     def require_input_gradient(self, required: bool = True) -> None:
         """Whether `backward` must return dx. A training loop does without: the first layer's dx is costly.

@@ -33,7 +33,8 @@ class Trainer:
     schedule : str or callable, optional
         Factor on the optimizer's rate, see :mod:`bncore.training.schedules`. Needs ``total_steps``.
     total_steps : int, optional
-        Length of the run the schedule is laid out for; later steps keep the last one's factor.
+        Length of the run the schedule is laid out for; later steps keep the last one's factor. The
+        net's layers are told too (:meth:`Layer.begin_run`).
     clip_norm : float, optional
         Largest norm of all gradients together.
 
@@ -77,6 +78,8 @@ class Trainer:
         self.lr = self._rate()
         net.require_input_gradient(False)
         self.optimizer.attach(net)
+        if total_steps is not None:
+            net.begin_run(self.total_steps)
 
     def step(self, x: np.ndarray, y: np.ndarray) -> float:
         """Train on one batch and return its mean loss, as it was before the step.

@@ -1,0 +1,95 @@
+"""What the reference nets share: a convolution or Linear with its norm, the standardized input, the last layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..layers import Conv2d, Dropout, Layer, Linear
+from ..layers.init import generator
+from ..support import checks
+from .norms import NormMaker
+
+__all__ = ["Maker"]
+
+
+class Maker:
+    """Makes the layers of one net.
+
+    Parameters
+    ----------
+    norm, norm_options
+        See `NormMaker`.
+    axis, init, dtype, rng
+        As the layers take them. One stream of random numbers for all layers, also from an integer.
+    """
+
+    def __init__(
+        self,
+        norm: str,
+        norm_options: Mapping[str, Any] | None,
+        axis: int,
+        init: str | float,
+        dtype: npt.DTypeLike,
+        rng: np.random.Generator | int | None,
+    ) -> None:
+        self.norm = NormMaker(norm, axis, dtype, norm_options)
+        self.axis, self.init, self.dtype = axis, init, dtype
+        self.rng = generator(rng)
+
+    def standardize(self, channels: int, wanted: bool) -> list[Layer]:
+        """A norm without weight and bias for the raw input, if wanted."""
+        if not checks.boolean(wanted, "standardize"):
+            return []
+        return [self.norm.standardizer(channels)]
+
+    def conv(
+        self,
+        channels: int,
+        width: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        relu: bool = True,
+        zero_gamma: bool = False,
+    ) -> list[Layer]:
+        """Convolution, norm if there is one, ReLU if wanted, with the padding that keeps the size at stride 1."""
+        activation = "relu" if relu else None
+        plain = self.norm.plain
+        conv = Conv2d(
+            channels,
+            width,
+            kernel,
+            stride,
+            kernel // 2,
+            bias=not self.norm.removes_bias,
+            axis=self.axis,
+            activation=activation if plain else None,
+            init=self.init,
+            dtype=self.dtype,
+            rng=self.rng,
+        )
+        return [conv] if plain else [conv, self.norm(width, activation, zero_gamma=zero_gamma)]
+
+    def linear(self, width: int, size: int) -> list[Layer]:
+        """Linear, norm if there is one, ReLU."""
+        plain = self.norm.plain
+        layer = Linear(
+            width,
+            size,
+            not self.norm.removes_bias,
+            activation="relu" if plain else None,
+            init=self.init,
+            dtype=self.dtype,
+            rng=self.rng,
+        )
+        return [layer] if plain else [layer, self.norm(size, "relu")]
+
+    def head(self, width: int, classes: int, dropout: float) -> list[Layer]:
+        """The last Linear, with a Dropout before it if wanted."""
+        layers: list[Layer] = [] if dropout == 0.0 else [Dropout(dropout, rng=self.rng)]
+        layers.append(Linear(width, classes, init=self.init, dtype=self.dtype, rng=self.rng))
+        return layers

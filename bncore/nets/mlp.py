@@ -1,0 +1,63 @@
+"""The fully connected reference net."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..layers import Flatten, Sequential
+from ..support import checks
+from .maker import Maker
+
+__all__ = ["mlp"]
+
+
+def mlp(
+    in_features: int,
+    classes: int,
+    hidden: Sequence[int] = (128, 128),
+    *,
+    norm: str = "batch",
+    norm_options: Mapping[str, Any] | None = None,
+    standardize: bool = True,
+    dropout: float = 0.0,
+    init: str | float = "kaiming_uniform",
+    dtype: npt.DTypeLike = np.float32,
+    rng: np.random.Generator | int | None = None,
+) -> Sequential:
+    """Fully connected net: Flatten, then Linear - norm - ReLU per entry of ``hidden``, then Linear.
+
+    Parameters
+    ----------
+    in_features : int
+        Values per sample; samples of any shape are flattened.
+    classes : int
+        Size of the output (1 for a regression).
+    hidden : sequence of int
+        Widths of the hidden layers; may be empty.
+    norm : one of `bncore.nets.NORMS`
+    norm_options : mapping, optional
+        Further arguments of every norm's constructor, ``{"momentum": 0.01}`` say.
+    standardize : bool
+        Whether a first BatchNorm without weight and bias standardizes the raw features, also with ``norm="none"``, so
+        that both nets see the same input. It folds into the first Linear.
+    dropout : float
+        Probability of a Dropout before the last Linear, where it disturbs no norm; 0 for none.
+    init, dtype, rng
+        As for `Linear`.
+
+    Raises
+    ------
+    ValueError
+        For another norm, options it does not take, or sizes below 1.
+    """
+    make = Maker(norm, norm_options, 1, init, dtype, rng)
+    width = checks.positive_int(in_features, "in_features")
+    layers = [Flatten(), *make.standardize(in_features, standardize)]
+    for size in hidden:
+        layers += make.linear(width, checks.positive_int(size, "hidden"))
+        width = size
+    return Sequential(*layers, *make.head(width, classes, dropout))

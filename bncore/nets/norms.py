@@ -1,0 +1,108 @@
+"""The norms a reference net can be built with: one line each in a table. The layers themselves are in `bncore.layers`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from .. import layers
+from ..layers import Layer
+from ..support import checks
+
+__all__ = ["NORMS", "NormMaker"]
+
+Constructor = Callable[..., Layer]
+
+
+# name -> (class, what its constructor takes first, from the number of channels)
+_TABLE: dict[str, tuple[Constructor, Callable[[int], tuple[int, ...]]]] = {
+    "batch": (layers.BatchNorm, lambda c: (c,)),
+}
+NORMS = ("batch", "none")
+REMOVES_BIAS = ("batch",)
+"""What subtracts every channel's mean, so that a bias in front of it would have no effect."""
+
+# decided by the net, not by norm_options
+_DECIDED = ("self", "num_features", "axis", "activation", "zero_gamma", "dtype")
+
+
+class NormMaker:
+    """Makes the norms of one net, all of one kind.
+
+    Parameters
+    ----------
+    kind : one of `NORMS`
+    axis : int
+        The channel axis.
+    options : mapping
+        Further arguments of the norm's constructor.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another kind, and for options its constructor does not take.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        axis: int,
+        dtype: npt.DTypeLike,
+        options: Mapping[str, Any] | None,
+    ) -> None:
+        self.kind: str = checks.one_of(kind, "norm", NORMS)
+        self.axis, self.dtype = axis, dtype
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(
+                f"norm_options must be a mapping of names to values, got {type(options).__name__}"
+            )
+        self.options = dict(options or {})
+        self._judge_options()
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is no norm."""
+        return self.kind == "none"
+
+    @property
+    def removes_bias(self) -> bool:
+        """Whether a bias right before the norm would be without effect."""
+        return self.kind in REMOVES_BIAS
+
+    def __call__(
+        self, channels: int, activation: str | None = None, *, zero_gamma: bool = False
+    ) -> Layer:
+        """The norm behind an operation with so many output channels."""
+        make, first = _TABLE[self.kind]
+        how = {"axis": self.axis, "activation": activation, "dtype": self.dtype}
+        norm = make(*first(channels), **{**how, **self.options})
+        if zero_gamma:
+            weight = getattr(norm, "weight", None)
+            if weight is None:
+                raise ValueError("zero_gamma must be False without a weight, got True")
+            weight[...] = 0.0
+        return norm
+
+    def standardizer(self, channels: int) -> Layer:
+        """A norm over samples without weight and bias, for raw input."""
+        make: Constructor = layers.BatchNorm
+        options: dict[str, Any] = {}
+        if self.kind in REMOVES_BIAS:
+            make, options = _TABLE[self.kind][0], self.options
+        how = {"axis": self.axis, "affine": False, "dtype": self.dtype}
+        return make(channels, **{**options, **how})
+
+    def _judge_options(self) -> None:
+        if self.plain:
+            if self.options:
+                raise ValueError(f"norm_options must be empty with norm='none', got {self.options}")
+            return
+        taken = [n for n in inspect.signature(_TABLE[self.kind][0]).parameters if n not in _DECIDED]
+        for name in self.options:
+            if name not in taken:
+                raise ValueError(
+                    f"norm_options with norm={self.kind!r} must be among {', '.join(taken)}, got {name!r}"
+                )
