@@ -7,26 +7,24 @@ does not depend on how many there are. The per-batch statistics and their mergin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from .. import functional as F
-from ..layers import BatchNorm, Concat, Layer, Residual, Sequential
-from ..layers.base import locate
+from ..layers import BatchNorm, Layer
 from ..support import checks
 from ..support.progress import Progress
-from ..training.batches import batch_borders
 from ..training.evaluation import evaluating
+from .batches import Batches
 from .report import LayerChange, RecalibrationReport
+from .walk import ArrayWalk, normalize_by
 
 __all__ = ["recalibrate"]
 
 Array = np.ndarray[Any, Any]
 METHODS = ("sequential", "pooled", "average", "ema")
-_Visit = Callable[[str, BatchNorm, Array], Array | None]
 
 
 def recalibrate(
@@ -91,7 +89,7 @@ def recalibrate(
         with evaluating(net):
             if method != "ema" and norms:
                 measure = _sequential if method == "sequential" else _one_pass
-                counts = measure(net, norms, _Batches(x, batch_size, progress), report)
+                counts = measure(net, norms, Batches(x, batch_size, progress), report)
     except BaseException:
         for path, norm in norms.items():
             for running, value in zip(_running(norm), before[path], strict=True):
@@ -118,52 +116,8 @@ def _measurable(net: Layer, report: RecalibrationReport) -> dict[str, BatchNorm]
     return norms
 
 
-class _Batches:
-    """The data set as batches, as often as needed: checked, counted, and the same size every time."""
-
-    def __init__(
-        self, x: Array | Iterable[Array], batch_size: int, progress: Progress | None
-    ) -> None:
-        self._source: Iterable[Array] = x
-        self._progress = progress
-        self.exhaustible = isinstance(x, Iterator)
-        self.samples = 0
-        self.passes = 0
-        checks.positive_int(batch_size, "batch_size")
-        if isinstance(x, np.ndarray):
-            if x.ndim < 2:
-                raise ValueError(
-                    f"x must have samples along axis 0 and features after it, got shape {x.shape}"
-                )
-            borders = batch_borders(len(x), batch_size)
-            self._source = [x[begin:end] for begin, end in pairwise(borders)]
-        elif not isinstance(x, Iterable):
-            raise TypeError(f"x must be an array or an iterable of arrays, got {type(x).__name__}")
-
-    def read(self) -> Iterator[Array]:
-        samples = 0
-        for number, batch in enumerate(self._source):
-            if not isinstance(batch, np.ndarray):
-                raise TypeError(
-                    f"x must be batches that are arrays, got batch {number} as a {type(batch).__name__}"
-                )
-            if len(batch):
-                yield batch
-            samples += len(batch)
-            if self._progress is not None:
-                self._progress.step(samples=len(batch))
-        if samples == 0:
-            raise ValueError("x must hold at least one sample, got none")
-        if self.passes and samples != self.samples:
-            raise ValueError(
-                f"x must give the same data every time, got {self.samples} samples, then {samples}"
-            )
-        self.passes += 1
-        self.samples = samples
-
-
 def _sequential(
-    net: Layer, norms: dict[str, BatchNorm], batches: _Batches, report: RecalibrationReport
+    net: Layer, norms: dict[str, BatchNorm], batches: Batches, report: RecalibrationReport
 ) -> dict[str, float]:
     """Passes over the data until every norm is fixed.
 
@@ -178,61 +132,77 @@ def _sequential(
     pending = dict(norms)
     counts: dict[str, float] = {}
     while pending:
-        measured: dict[str, F.Statistics] = {}
+        walk = _UpToPending(pending)
         for batch in batches.read():
-            _run(net, "", batch, _stopping_at(pending, measured))
-        for path, stats in measured.items():
+            walk.run(net, batch)
+        if not walk.measured:
+            raise ValueError(
+                f"net: a whole pass over x brought nothing to {', '.join(map(repr, pending))}"
+            )
+        for path, stats in walk.measured.items():
             _store(path, pending.pop(path), stats.mean, stats.var, stats.count)
             counts[path] = stats.count
     report.samples, report.passes = batches.samples, batches.passes
     return counts
 
 
-def _stopping_at(pending: dict[str, BatchNorm], measured: dict[str, F.Statistics]) -> _Visit:
+class _UpToPending(ArrayWalk):
     """Norms that are fixed evaluate; pending ones measure and give nothing."""
 
-    def visit(path: str, norm: BatchNorm, x: Array) -> Array | None:
-        if path not in pending:
+    def __init__(self, pending: dict[str, BatchNorm]) -> None:
+        self.pending = pending
+        self.measured: dict[str, F.Statistics] = {}
+
+    def norm(self, path: str, norm: BatchNorm, x: Array) -> Array | None:
+        if path not in self.pending:
             return norm(x)
         stats = F.statistics(x, axis=norm.axis)
-        measured[path] = measured[path].merge(stats) if path in measured else stats
+        self.measured[path] = self.measured[path].merge(stats) if path in self.measured else stats
         return None
-
-    return visit
 
 
 def _one_pass(
-    net: Layer, norms: dict[str, BatchNorm], batches: _Batches, report: RecalibrationReport
+    net: Layer, norms: dict[str, BatchNorm], batches: Batches, report: RecalibrationReport
 ) -> dict[str, float]:
     """Methods "pooled" and "average": norms normalize by the statistics of their batch, as in
     training.
     """
     averaging = report.method == "average"
-    merge = _weighted if averaging else F.Statistics.merge
-    total: dict[str, F.Statistics] = {}
-
-    def visit(path: str, norm: BatchNorm, x: Array) -> Array:
-        if path not in norms:
-            return norm(x)
-        stats = F.statistics(x, axis=norm.axis)
-        if averaging and stats.count == 1:
-            raise ValueError(
-                "method 'average' needs batches of more than one value per channel, got one of a single value"
-            )
-        here = F.Statistics(stats.count, stats.mean, stats.unbiased_var) if averaging else stats
-        total[path] = merge(total[path], here) if path in total else here
-        how = {"eps": norm.eps, "axis": norm.axis, "activation": norm.activation}
-        return F.normalize(x, stats, norm.weight, norm.bias, **how)[0]
-
+    walk = _ByBatch(norms, averaging)
     for batch in batches.read():
-        _run(net, "", batch, visit)
-    for path, stats in total.items():
+        walk.run(net, batch)
+    for path, stats in walk.total.items():
         # an average of unbiased variances is unbiased already: as biased variance it is (n-1)/n of
         # that
         var = stats.var * ((stats.count - 1) / stats.count) if averaging else stats.var
         _store(path, norms[path], stats.mean, var, stats.count)
     report.samples, report.passes = batches.samples, batches.passes
-    return {path: stats.count for path, stats in total.items()}
+    return {path: stats.count for path, stats in walk.total.items()}
+
+
+class _ByBatch(ArrayWalk):
+    """Norms normalize by their batch; its statistics are merged, or averaged."""
+
+    def __init__(self, norms: dict[str, BatchNorm], averaging: bool) -> None:
+        self.norms = norms
+        self.averaging = averaging
+        self.total: dict[str, F.Statistics] = {}
+
+    def norm(self, path: str, norm: BatchNorm, x: Array) -> Array:
+        if path not in self.norms:
+            return norm(x)
+        stats = here = F.statistics(x, axis=norm.axis)
+        if self.averaging:
+            if stats.count == 1:
+                raise ValueError(
+                    "method 'average' needs batches of more than one value per channel, got one of a single value"
+                )
+            here = F.Statistics(stats.count, stats.mean, stats.unbiased_var)
+        if path in self.total:
+            merge = _weighted if self.averaging else F.Statistics.merge
+            here = merge(self.total[path], here)
+        self.total[path] = here
+        return normalize_by(norm, x, stats)
 
 
 def _weighted(a: F.Statistics, b: F.Statistics) -> F.Statistics:
@@ -268,43 +238,6 @@ def _running(norm: BatchNorm) -> tuple[Array, Array]:
     """The two arrays of a norm that has them (norms without are not measured)."""
     assert norm.running_mean is not None and norm.running_var is not None
     return norm.running_mean, norm.running_var
-
-
-def _run(layer: Layer, path: str, x: Array | None, visit: _Visit) -> Array | None:
-    """x through a net in evaluation mode, `visit` standing in for the norms. None is a value not
-    known yet.
-    """
-    if x is None:
-        return None
-    if type(layer) is Sequential:
-        for name, child in layer.children():
-            x = _run(child, _join(path, name), x, visit)
-        return x
-    if type(layer) is Residual:
-        parts = {name: _run(child, _join(path, name), x, visit) for name, child in layer.children()}
-        main, shortcut = parts["main"], parts.get("shortcut", x)
-        if main is None or shortcut is None:
-            return None
-        return main + shortcut if layer.activation is None else F.relu(main + shortcut)[0]
-    if type(layer) is Concat:
-        outputs = [_run(child, _join(path, name), x, visit) for name, child in layer.children()]
-        known = [y for y in outputs if y is not None]
-        return np.concatenate(known, layer.axis) if len(known) == len(outputs) else None
-    try:
-        if isinstance(layer, BatchNorm):
-            return visit(path, layer, x)
-        if any(isinstance(inner, BatchNorm) for _, inner in layer.named_layers()):
-            raise TypeError(
-                "norms inside a container other than Sequential, Residual and Concat cannot be measured"
-            )
-        return layer(x)
-    except Exception as error:
-        locate(error, path, layer)
-        raise
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
 
 
 def _change(

@@ -310,6 +310,75 @@ def test_norms_in_containers_of_unknown_kind_are_an_error_not_a_guess(rng):
         bn.recalibrate(Sequential(BatchNorm(3), _Wrapped(BatchNorm(3))), x)
 
 
+class _TwoLayersDeep(bn.layers.Layer):
+    """As recurrent layers do: norms inside, which somebody else may apply, or leave for later."""
+
+    def __init__(self, features):
+        self.first, self.second = BatchNorm(features), BatchNorm(features, activation="relu")
+
+    def children(self):
+        return [("first", self.first), ("second", self.second)]
+
+    def forward(self, x):
+        return self.forward_through(x, lambda name, child, rows: child(rows))
+
+    def forward_through(self, x, call):
+        y = call("first", self.first, 3 * x)
+        y = None if y is None else call("second", self.second, np.tanh(y))
+        return None if y is None else y + 1
+
+
+@pytest.mark.parametrize("method", ["sequential", "pooled", "average"])
+def test_layers_that_let_others_apply_their_norms_are_walked_through(rng, method):
+    x = rng.normal(5, 2, (20, 3)).astype(np.float32)
+    net = Sequential(BatchNorm(3), _TwoLayersDeep(3), BatchNorm(3))
+    plain = Sequential(
+        BatchNorm(3),
+        _Times(3), BatchNorm(3), bn.Tanh(), BatchNorm(3, activation="relu"), _Plus(1),
+        BatchNorm(3),
+    )  # fmt: skip
+    report, expected = bn.recalibrate(net, x, method), bn.recalibrate(plain, x, method)
+    assert report.passes == expected.passes
+    assert [change.path for change in report.layers] == ["0", "1.first", "1.second", "2"]
+    for mine, theirs in zip(norms(net).values(), norms(plain).values()):
+        assert np.array_equal(mine.running_mean, theirs.running_mean)
+        assert np.array_equal(mine.running_var, theirs.running_var)
+
+
+class _Times(bn.layers.Layer):
+    def __init__(self, factor):
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
+
+
+class _Plus(_Times):
+    def forward(self, x):
+        return x + self.factor
+
+
+class _Silent(_TwoLayersDeep):
+    def forward_through(self, x, call):
+        return x
+
+
+def test_a_norm_that_never_receives_anything_is_an_error_not_an_endless_loop(rng):
+    x = rng.normal(size=(20, 3)).astype(np.float32)
+    with pytest.raises(ValueError, match="brought nothing to '0.first', '0.second'"):
+        bn.recalibrate(Sequential(_Silent(3)), x)
+
+
+class _Chain(Sequential):
+    """A container of one's own that passes values on as Sequential does."""
+
+
+def test_subclasses_of_the_containers_are_walked_through(rng):
+    x = rng.normal(5, 2, (20, 3)).astype(np.float32)
+    report = bn.recalibrate(_Chain(BatchNorm(3), _Chain(BatchNorm(3))), x)
+    assert [change.path for change in report.layers] == ["0", "1.0"]
+
+
 def test_a_net_without_norms_is_not_even_run(rng):
     report = bn.recalibrate(Linear(3, 2), np.zeros((5, 3), np.float32))
     assert report.layers == [] and report.passes == 0 and "0 norms" in str(report)
