@@ -18,6 +18,7 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_eval",
     "batch_norm_train",
+    "batch_renorm_train",
     "bce_with_logits",
     "bce_with_logits_backward",
     "conv",
@@ -159,6 +160,23 @@ def batch_norm_train(
     relu: bool,
     axis: int,
     out: _Array | None,
+    runs: _Array | None = None,
+) -> tuple[_Array, NormSaved]: ...
+def batch_renorm_train(
+    x: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    residual: _Array | None,
+    running_mean: _Array,
+    running_std: _Array,
+    momentum: float,
+    eps: float,
+    r_max: float,
+    d_max: float,
+    relu: bool,
+    axis: int,
+    out: _Array | None,
+    runs: _Array | None = None,
 ) -> tuple[_Array, NormSaved]: ...
 def batch_norm_eval(
     x: _Array,
@@ -171,6 +189,7 @@ def batch_norm_eval(
     relu: bool,
     axis: int,
     out: _Array | None,
+    runs: _Array | None = None,
 ) -> tuple[_Array, NormSaved]: ...
 def normalize(
     x: _Array,
@@ -183,8 +202,9 @@ def normalize(
     axis: int,
     training: bool,
     out: _Array | None,
+    runs: _Array | None = None,
 ) -> tuple[_Array, NormSaved]: ...
-def statistics(x: _Array, axis: int) -> tuple[int, _Array, _Array]: ...
+def statistics(x: _Array, axis: int, runs: _Array | None = None) -> tuple[int, _Array, _Array]: ...
 def batch_norm_backward(
     dy: _Array, saved: NormSaved, dweight: _Array | None, dbias: _Array | None, out: _Array | None
 ) -> tuple[_Array | None, ...]: ...

@@ -1,15 +1,17 @@
-# Batch norm: forward, backward and their halves.
+# Batch norm and batch renormalization: forward, backward and their halves.
 
 @cython.final
 @cython.freelist(32)
 @cython.no_gc
 cdef class NormSaved:
-    """What backward needs: references to the arguments; mean and inv_std in a block of the pool."""
-    cdef readonly object x, weight, bias, y
+    """What backward needs: references to the arguments; mean, inv_std and, of renormalization, r
+    and d in a block of the pool."""
+    cdef readonly object x, weight, bias, y, runs
     cdef readonly bint relu, training, has_residual
     cdef readonly int axis
     cdef int dtype
-    cdef int64_t n, c, s
+    cdef bint renorm
+    cdef bnc_shape shape
     cdef double* stats
 
     def __dealloc__(self):
@@ -17,11 +19,19 @@ cdef class NormSaved:
 
     @property
     def mean(self):
-        return copy_doubles(self.stats, self.c)
+        return copy_doubles(self.stats, self.shape.c)
 
     @property
     def inv_std(self):
-        return copy_doubles(self.stats + self.c, self.c)
+        return copy_doubles(self.stats + self.shape.c, self.shape.c)
+
+    @property
+    def r(self):
+        return copy_doubles(self.stats + 2 * self.shape.c, self.shape.c) if self.renorm else None
+
+    @property
+    def d(self):
+        return copy_doubles(self.stats + 3 * self.shape.c, self.shape.c) if self.renorm else None
 
 
 cdef Array copy_doubles(const double* from_, int64_t c):
@@ -37,7 +47,40 @@ cdef inline double* doubles(object o, int64_t c) except NULL:
     return <double*>vector(o, cnp.NPY_FLOAT64, c) if o is not None else NULL
 
 
-cdef NormSaved begin(object x, object channel_axis):
+cdef inline int64_t valid_positions(const bnc_shape* shape) noexcept:
+    """Values that count for one channel."""
+    if shape.runs != NULL:
+        return shape.runs[2 * shape.run_count + 1]
+    return shape.n * shape.s
+
+
+cdef int take_runs(NormSaved saved, object runs) except -1:
+    """Valid positions as bnc_shape wants them: (runs + 1, 2) integers, in order and within x."""
+    if not bnc_is_array(<PyObject*>runs) or not bnc_is_carray_ro(<PyObject*>runs):
+        raise Refused
+    if bnc_type(<PyObject*>runs) != cnp.NPY_INT64 or cnp.PyArray_NDIM(<Array>runs) != 2:
+        raise Refused
+    if cnp.PyArray_DIM(<Array>runs, 0) < 1 or cnp.PyArray_DIM(<Array>runs, 1) != 2:
+        raise Refused
+    cdef const int64_t* run = <const int64_t*>data_of(runs)
+    cdef int64_t i, length, last = 0, count = cnp.PyArray_DIM(<Array>runs, 0) - 1
+    cdef int64_t s = saved.shape.s, item = s if s > 1 else saved.shape.n
+    if run[1] != 0 or run[2 * count] != saved.shape.n * s:
+        raise Refused
+    for i in range(count):
+        length = run[2 * i + 3] - run[2 * i + 1]
+        if run[2 * i] < last or length < 1:
+            raise Refused
+        last = run[2 * i] + length
+        if last > run[2 * count] or (last - 1) // item != run[2 * i] // item:
+            raise Refused
+    saved.runs = runs
+    saved.shape.runs = run
+    saved.shape.run_count = count
+    return 0
+
+
+cdef NormSaved begin(object x, object channel_axis, object runs, bint renorm):
     """A state with x's dtype and its shape as (n, c, s) around the axis."""
     cdef int dtype = real_type(x)
     if dtype < 0 or type(channel_axis) is not int:
@@ -52,13 +95,16 @@ cdef NormSaved begin(object x, object channel_axis):
     saved.x = x
     saved.dtype = dtype
     saved.axis = axis
-    saved.n = saved.s = 1
-    saved.c = dims[axis]
+    saved.renorm = renorm
+    saved.shape.n = saved.shape.s = 1
+    saved.shape.c = dims[axis]
     for i in range(axis):
-        saved.n *= dims[i]
+        saved.shape.n *= dims[i]
     for i in range(axis + 1, ndim):
-        saved.s *= dims[i]
-    saved.stats = <double*>bnc_pool_get(16 * <size_t>saved.c)
+        saved.shape.s *= dims[i]
+    if runs is not None:
+        take_runs(saved, runs)
+    saved.stats = <double*>bnc_pool_get((32 if renorm else 16) * <size_t>saved.shape.c)
     if saved.stats == NULL:
         raise MemoryError("no memory for the statistics")
     return saved
@@ -70,10 +116,10 @@ cdef Array fill_forward(
     """Checks the arrays every forward takes, completes `a` and `saved`, and returns y."""
     cdef object x = saved.x, y
     cdef int dtype = saved.dtype
-    a.n, a.c, a.s = saved.n, saved.c, saved.s
+    a.shape = saved.shape
     a.x = data_of(x)
-    a.gamma = vector(weight, dtype, saved.c)
-    a.beta = vector(bias, dtype, saved.c)
+    a.gamma = vector(weight, dtype, saved.shape.c)
+    a.beta = vector(bias, dtype, saved.shape.c)
     a.residual = like(residual, x, dtype)
     if out is None:
         y = new_like(x)
@@ -86,7 +132,9 @@ cdef Array fill_forward(
     a.y = data_of(y)
     a.relu = relu
     a.mean = saved.stats
-    a.inv_std = saved.stats + saved.c
+    a.inv_std = saved.stats + saved.shape.c
+    a.r = saved.stats + 2 * saved.shape.c if saved.renorm else NULL
+    a.d = saved.stats + 3 * saved.shape.c if saved.renorm else NULL
     saved.weight = weight
     saved.bias = bias
     saved.relu = relu
@@ -97,113 +145,154 @@ cdef Array fill_forward(
 
 cdef inline bint in_arrays(const bnc_norm* a, const void* v, const void* other, int dtype) noexcept:
     """Whether running statistics v (c,), which are written, share memory with another argument."""
-    cdef size_t c = <size_t>a.c * item_size(dtype), whole = <size_t>(a.n * a.s) * c
+    cdef size_t c = <size_t>a.shape.c * item_size(dtype)
+    cdef size_t whole = <size_t>(a.shape.n * a.shape.s) * c
     if meet(v, c, other, c) or meet(v, c, a.gamma, c) or meet(v, c, a.beta, c):
         return True
     return meet(v, c, a.x, whole) or meet(v, c, a.y, whole) or meet(v, c, a.residual, whole)
 
 
+cdef int fill_running(bnc_norm* a, NormSaved saved, object mean, object spread) except -1:
+    """Running statistics to update: apart from each other and from all else."""
+    a.running_mean = vector_out(mean, saved.dtype, saved.shape.c)
+    a.running_var = vector_out(spread, saved.dtype, saved.shape.c)
+    if in_arrays(a, a.running_mean, a.running_var, saved.dtype):
+        raise Refused
+    if in_arrays(a, a.running_var, NULL, saved.dtype):
+        raise Refused
+    return 0
+
+
+cdef inline bint is_small(const bnc_shape* shape) noexcept:
+    return shape.n * shape.c * shape.s <= KEEP_GIL
+
+
 def batch_norm_train(
     x, weight, bias, residual, running_mean, running_var, double momentum, double eps,
-    bint unbiased, bint relu, axis, out
+    bint unbiased, bint relu, axis, out, runs=None
 ):
     """Normalizes by the statistics of x itself and moves the running statistics towards them."""
-    cdef NormSaved saved = begin(x, axis)
+    cdef NormSaved saved = begin(x, axis, runs, False)
     cdef bnc_norm a
     cdef int error
     if not (0 <= momentum <= 1) or not (eps >= 0 and isfinite(eps)):
         raise Refused
-    if saved.n * saved.s == 1 and saved.c > 0:
+    if valid_positions(&saved.shape) == 1 and saved.shape.c > 0:
         raise Refused
-    a.running_mean = vector_out(running_mean, saved.dtype, saved.c)
-    a.running_var = vector_out(running_var, saved.dtype, saved.c)
     y = fill_forward(&a, saved, weight, bias, residual, relu, out)
-    if in_arrays(&a, a.running_mean, a.running_var, saved.dtype):
-        raise Refused
-    if in_arrays(&a, a.running_var, NULL, saved.dtype):
-        raise Refused
+    fill_running(&a, saved, running_mean, running_var)
     saved.training = True
     a.momentum, a.eps, a.unbiased = momentum, eps, unbiased
-    if a.n * a.c * a.s > KEEP_GIL:
+    if is_small(&a.shape):
+        error = ops_for(saved.dtype).batch_norm_train(&a)
+    else:
         with nogil:
             error = ops_for(saved.dtype).batch_norm_train(&a)
+    raise_for(error)
+    return y, saved
+
+
+def batch_renorm_train(
+    x, weight, bias, residual, running_mean, running_std, double momentum, double eps,
+    double r_max, double d_max, bint relu, axis, out, runs=None
+):
+    """Normalizes by the statistics of x corrected by r and d, then moves the running ones."""
+    cdef NormSaved saved = begin(x, axis, runs, True)
+    cdef bnc_norm a
+    cdef int error
+    if not (0 <= momentum <= 1) or not (eps >= 0 and isfinite(eps)):
+        raise Refused
+    if not (r_max >= 1 and d_max >= 0) or running_mean is None or running_std is None:
+        raise Refused
+    y = fill_forward(&a, saved, weight, bias, residual, relu, out)
+    fill_running(&a, saved, running_mean, running_std)
+    saved.training = True
+    a.momentum, a.eps, a.r_max, a.d_max = momentum, eps, r_max, d_max
+    if is_small(&a.shape):
+        error = ops_for(saved.dtype).batch_renorm_train(&a)
     else:
-        error = ops_for(saved.dtype).batch_norm_train(&a)
+        with nogil:
+            error = ops_for(saved.dtype).batch_renorm_train(&a)
     raise_for(error)
     return y, saved
 
 
 def batch_norm_eval(
-    x, weight, bias, residual, running_mean, running_var, double eps, bint relu, axis, out
+    x, weight, bias, residual, running_mean, running_var, double eps, bint relu, axis, out,
+    runs=None
 ):
     """Normalizes by the running statistics, which are constants for the gradient."""
-    cdef NormSaved saved = begin(x, axis)
+    cdef NormSaved saved = begin(x, axis, runs, False)
     cdef bnc_norm a
     cdef int error
     if not (eps >= 0 and isfinite(eps)) or running_mean is None or running_var is None:
         raise Refused
-    a.running_mean = vector(running_mean, saved.dtype, saved.c)
-    a.running_var = vector(running_var, saved.dtype, saved.c)
+    a.running_mean = vector(running_mean, saved.dtype, saved.shape.c)
+    a.running_var = vector(running_var, saved.dtype, saved.shape.c)
     y = fill_forward(&a, saved, weight, bias, residual, relu, out)
     saved.training = False
     a.eps = eps
-    if a.n * a.c * a.s > KEEP_GIL:
+    if is_small(&a.shape):
+        error = ops_for(saved.dtype).batch_norm_eval(&a)
+    else:
         with nogil:
             error = ops_for(saved.dtype).batch_norm_eval(&a)
-    else:
-        error = ops_for(saved.dtype).batch_norm_eval(&a)
     raise_for(error)
     return y, saved
 
 
-def normalize(x, mean, inv_std, weight, bias, residual, bint relu, axis, bint training, out):
+def normalize(
+    x, mean, inv_std, weight, bias, residual, bint relu, axis, bint training, out, runs=None
+):
     """y = act(gamma (x - mean) inv_std + beta [+ residual]) with the statistics given (float64)."""
-    cdef NormSaved saved = begin(x, axis)
+    cdef NormSaved saved = begin(x, axis, runs, False)
     cdef bnc_norm a
     cdef int error
-    cdef int64_t i
-    cdef double* m = doubles(mean, saved.c)
-    cdef double* v = doubles(inv_std, saved.c)
+    cdef int64_t i, c = saved.shape.c
+    cdef double* m = doubles(mean, c)
+    cdef double* v = doubles(inv_std, c)
     y = fill_forward(&a, saved, weight, bias, residual, relu, out)
     saved.training = training
-    for i in range(saved.c):
+    for i in range(c):
         saved.stats[i] = m[i]
-        saved.stats[saved.c + i] = v[i]
+        saved.stats[c + i] = v[i]
     with nogil:
         error = ops_for(saved.dtype).normalize(&a)
     raise_for(error)
     return y, saved
 
 
-def statistics(x, axis):
+def statistics(x, axis, runs=None):
     """Count, mean (c,) and M2 = sum of squared deviations (c,), in float64."""
-    cdef NormSaved saved = begin(x, axis)
-    cdef Array mean = new_vector(saved.c, cnp.NPY_FLOAT64)
-    cdef Array m2 = new_vector(saved.c, cnp.NPY_FLOAT64)
+    cdef NormSaved saved = begin(x, axis, runs, False)
+    cdef Array mean = new_vector(saved.shape.c, cnp.NPY_FLOAT64)
+    cdef Array m2 = new_vector(saved.shape.c, cnp.NPY_FLOAT64)
     cdef void* px = data_of(x)
     cdef double* pm = <double*>data_of(mean)
     cdef double* pv = <double*>data_of(m2)
     cdef int error
     with nogil:
-        error = ops_for(saved.dtype).statistics(saved.n, saved.c, saved.s, px, pm, pv)
+        error = ops_for(saved.dtype).statistics(&saved.shape, px, pm, pv)
     raise_for(error)
-    return saved.n * saved.s, mean, m2
+    return valid_positions(&saved.shape), mean, m2
 
 
 cdef int fill_backward(bnc_norm_gradient* a, object dy, NormSaved saved) except -1:
     a.dy = like(dy, saved.x, saved.dtype)
     if dy is None:
         raise Refused
-    a.n, a.c, a.s = saved.n, saved.c, saved.s
+    a.shape = saved.shape
     a.x = data_of(saved.x)
     a.y = data_of(saved.y) if saved.y is not None else NULL
     a.gamma = data_of(saved.weight) if saved.weight is not None else NULL
     a.beta = data_of(saved.bias) if saved.bias is not None else NULL
     a.mean = saved.stats
-    a.inv_std = saved.stats + saved.c
+    a.inv_std = saved.stats + saved.shape.c
+    a.r = saved.stats + 2 * saved.shape.c if saved.renorm else NULL
+    a.d = saved.stats + 3 * saved.shape.c if saved.renorm else NULL
     a.relu = saved.relu
     a.batch = saved.training
-    a.count = <double>(saved.n * saved.s)
+    a.count = <double>valid_positions(&saved.shape)
     a.dx = a.dresidual = a.dgamma = a.dbeta = NULL
     return 0
 
@@ -226,8 +315,8 @@ cdef object parameter_target(object parameter, object given, NormSaved saved):
     if parameter is None:
         return None
     if given is None:
-        return new_vector(saved.c, saved.dtype)
-    vector_out(given, saved.dtype, saved.c)
+        return new_vector(saved.shape.c, saved.dtype)
+    vector_out(given, saved.dtype, saved.shape.c)
     return given
 
 
@@ -235,7 +324,8 @@ cdef inline bint in_gradient_arrays(
     const bnc_norm_gradient* a, const void* v, const void* other, int dtype
 ) noexcept:
     """If a parameter's gradient v (c,), written before dx, shares memory with other arrays."""
-    cdef size_t c = <size_t>a.c * item_size(dtype), whole = <size_t>(a.n * a.s) * c
+    cdef size_t c = <size_t>a.shape.c * item_size(dtype)
+    cdef size_t whole = <size_t>(a.shape.n * a.shape.s) * c
     if meet(v, c, other, c) or meet(v, c, a.gamma, c) or meet(v, c, a.beta, c):
         return True
     if meet(v, c, a.x, whole) or meet(v, c, a.dy, whole):
@@ -261,16 +351,16 @@ def batch_norm_backward(dy, NormSaved saved not None, dweight, dbias, out):
         raise Refused
     if in_gradient_arrays(&a, a.dbeta, NULL, saved.dtype):
         raise Refused
-    sums = <double*>bnc_pool_get(16 * <size_t>saved.c)
+    sums = <double*>bnc_pool_get(16 * <size_t>saved.shape.c)
     if sums == NULL:
         raise MemoryError("no memory for the gradient sums")
     a.sum_g = sums
-    a.sum_gx = sums + saved.c
-    if a.n * a.c * a.s > KEEP_GIL:
+    a.sum_gx = sums + saved.shape.c
+    if is_small(&a.shape):
+        error = ops_for(saved.dtype).batch_norm_backward(&a)
+    else:
         with nogil:
             error = ops_for(saved.dtype).batch_norm_backward(&a)
-    else:
-        error = ops_for(saved.dtype).batch_norm_backward(&a)
     bnc_pool_put(sums)
     raise_for(error)
     return (dx, dweight, dbias, dresidual) if saved.has_residual else (dx, dweight, dbias)
@@ -281,14 +371,14 @@ def gradient_sums(dy, NormSaved saved not None):
     cdef bnc_norm_gradient a
     cdef int error
     fill_backward(&a, dy, saved)
-    cdef Array sum_g = new_vector(saved.c, cnp.NPY_FLOAT64)
-    cdef Array sum_gx = new_vector(saved.c, cnp.NPY_FLOAT64)
+    cdef Array sum_g = new_vector(saved.shape.c, cnp.NPY_FLOAT64)
+    cdef Array sum_gx = new_vector(saved.shape.c, cnp.NPY_FLOAT64)
     a.sum_g = <double*>data_of(sum_g)
     a.sum_gx = <double*>data_of(sum_gx)
     with nogil:
         error = ops_for(saved.dtype).gradient_sums(&a)
     raise_for(error)
-    return saved.n * saved.s, sum_g, sum_gx
+    return valid_positions(&saved.shape), sum_g, sum_gx
 
 
 def input_gradient(dy, NormSaved saved not None, double count, sum_dy, sum_dy_x_hat, out):
@@ -300,8 +390,8 @@ def input_gradient(dy, NormSaved saved not None, double count, sum_dy, sum_dy_x_
     dresidual = new_like(saved.x) if saved.has_residual else None
     a.dx = data_of(dx)
     a.dresidual = data_of(dresidual) if dresidual is not None else NULL
-    a.sum_g = doubles(sum_dy, saved.c)
-    a.sum_gx = doubles(sum_dy_x_hat, saved.c)
+    a.sum_g = doubles(sum_dy, saved.shape.c)
+    a.sum_gx = doubles(sum_dy_x_hat, saved.shape.c)
     a.count = count
     if count <= 0:
         a.batch = False

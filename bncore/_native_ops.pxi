@@ -1,8 +1,12 @@
 # The ops of bncore.h as Cython sees them, and the choice of their dtype.
 
 cdef extern from "bncore.h" nogil:
-    ctypedef struct bnc_norm:
+    ctypedef struct bnc_shape:
         int64_t n, c, s
+        const int64_t* runs
+        int64_t run_count
+    ctypedef struct bnc_norm:
+        bnc_shape shape
         const void* x
         const void* residual
         void* y
@@ -14,8 +18,11 @@ cdef extern from "bncore.h" nogil:
         int unbiased, relu
         double* mean
         double* inv_std
+        double* r
+        double* d
+        double r_max, d_max
     ctypedef struct bnc_norm_gradient:
-        int64_t n, c, s
+        bnc_shape shape
         const void* x
         const void* dy
         const void* y
@@ -23,6 +30,8 @@ cdef extern from "bncore.h" nogil:
         const void* beta
         const double* mean
         const double* inv_std
+        const double* r
+        const double* d
         int relu, batch
         void* dx
         void* dresidual
@@ -74,9 +83,10 @@ cdef extern from "bncore.h" nogil:
         int channels_last
     ctypedef struct bnc_ops:
         int (*batch_norm_train)(const bnc_norm*) noexcept nogil
+        int (*batch_renorm_train)(const bnc_norm*) noexcept nogil
         int (*batch_norm_eval)(const bnc_norm*) noexcept nogil
         int (*normalize)(const bnc_norm*) noexcept nogil
-        int (*statistics)(int64_t, int64_t, int64_t, const void*, double*, double*) noexcept nogil
+        int (*statistics)(const bnc_shape*, const void*, double*, double*) noexcept nogil
         int (*batch_norm_backward)(const bnc_norm_gradient*) noexcept nogil
         int (*gradient_sums)(const bnc_norm_gradient*) noexcept nogil
         int (*input_gradient)(const bnc_norm_gradient*) noexcept nogil

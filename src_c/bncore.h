@@ -12,31 +12,45 @@
 
 enum { BNC_OK = 0, BNC_NO_MEMORY = 1 };
 
-/* Forward: y = act((x - mean) inv_std gamma + beta [+ residual]). */
+/* An array (n, c, s) around its channel axis. With `runs` only some of the n * s positions, vectors of c values, count:
+ * runs are pairs (first position, valid positions before it) in increasing order, followed by the pair (n * s, all valid
+ * positions). With s > 1 no run crosses from one item of n to the next. */
 typedef struct {
     int64_t n, c, s;
+    const int64_t *runs; /* (run_count + 1, 2), or NULL: all positions count */
+    int64_t run_count;
+} bnc_shape;
+
+/* Forward: y = act(x_hat gamma + beta [+ residual]), x_hat = (x - mean) inv_std, in batch renormalization
+ * (x - mean) inv_std r + d. Positions that do not count give 0. */
+typedef struct {
+    bnc_shape shape;
     const void *x, *residual; /* (n, c, s); residual may be NULL */
     void *y;                  /* (n, c, s) */
     const void *gamma, *beta; /* (c,) or NULL */
     void *running_mean;       /* (c,) or NULL; written in training, read in evaluation */
-    void *running_var;
+    void *running_var;        /* the standard deviation in batch_renorm_train */
     double momentum, eps;
     int unbiased, relu;
     double *mean, *inv_std; /* (c,) statistics used: written by batch_norm_*, read by normalize */
+    double *r, *d;          /* (c,) written by batch_renorm_train; NULL elsewhere */
+    double r_max, d_max;
 } bnc_norm;
 
 /* Backward of the above. */
 typedef struct {
-    int64_t n, c, s;
+    bnc_shape shape;
     const void *x, *dy;           /* (n, c, s) */
     const void *y;                /* (n, c, s) after add + ReLU, else NULL */
     const void *gamma, *beta;     /* (c,) or NULL */
     const double *mean, *inv_std; /* (c,) */
+    const double *r, *d;          /* (c,) of batch renormalization, or NULL */
     int relu, batch;              /* batch: the statistics depend on x (training) */
     void *dx, *dresidual;         /* (n, c, s); dresidual may be NULL */
     void *dgamma, *dbeta;         /* (c,) or NULL */
     double *sum_g,
-        *sum_gx;  /* (c,) sums: written by gradient_sums and backward, read by input_gradient */
+        *sum_gx; /* (c,) sums of g and of g (x - mean) inv_std: written by gradient_sums and backward, read by
+                               input_gradient */
     double count; /* values per channel behind the sums, for input_gradient */
 } bnc_norm_gradient;
 
@@ -109,9 +123,10 @@ typedef struct {
 /* O(name, arguments): every op once; makes the table, its initializer and the prototypes. */
 #define BNC_OPS(O)                                                                             \
     O(batch_norm_train, (const bnc_norm *))                                                    \
+    O(batch_renorm_train, (const bnc_norm *))                                                  \
     O(batch_norm_eval, (const bnc_norm *))                                                     \
     O(normalize, (const bnc_norm *))                                                           \
-    O(statistics, (int64_t n, int64_t c, int64_t s, const void *x, double *mean, double *m2))  \
+    O(statistics, (const bnc_shape *, const void *x, double *mean, double *m2))                \
     O(batch_norm_backward, (const bnc_norm_gradient *))                                        \
     O(gradient_sums, (const bnc_norm_gradient *))                                              \
     O(input_gradient, (const bnc_norm_gradient *))                                             \

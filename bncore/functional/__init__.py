@@ -31,6 +31,7 @@ from .dropout import (
     dropout,
     dropout_backward,
 )
+from .halves import gradient_sums, input_gradient, normalize
 from .linear import linear, linear_backward
 from .loss import (
     bce_with_logits,
@@ -40,14 +41,8 @@ from .loss import (
     mse,
     mse_backward,
 )
-from .moments import GradientSums, Statistics, statistics
-from .norm import (
-    batch_norm,
-    batch_norm_backward,
-    gradient_sums,
-    input_gradient,
-    normalize,
-)
+from .moments import GradientSums, Statistics, statistics, update_running
+from .norm import batch_norm, batch_norm_backward
 from .optimizer import (
     adamw_step,
     scale_,
@@ -64,6 +59,7 @@ from .pooling import (
     max_pool,
     max_pool_backward,
 )
+from .renorm import batch_renorm
 
 __all__ = [
     "GradientSums",
@@ -73,6 +69,7 @@ __all__ = [
     "avg_pool_backward",
     "batch_norm",
     "batch_norm_backward",
+    "batch_renorm",
     "bce_with_logits",
     "bce_with_logits_backward",
     "conv1d",
@@ -114,4 +111,5 @@ __all__ = [
     "statistics",
     "tanh",
     "tanh_backward",
+    "update_running",
 ]

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ._check import normalize_axis, real_array
+from ..support import checks
+from ._check import normalize_axis, output, real_array
+from .masks import valid_runs
 
 Array = np.ndarray[Any, Any]
 
@@ -88,7 +90,7 @@ class GradientSums:
         )
 
 
-def statistics(x: Array, *, axis: int = 1) -> Statistics:
+def statistics(x: Array, *, axis: int = 1, mask: Array | None = None) -> Statistics:
     """Mean and variance of every channel of x, in float64 whatever the type of x.
 
     Parameters
@@ -96,6 +98,8 @@ def statistics(x: Array, *, axis: int = 1) -> Statistics:
     x : ndarray, rank >= 2, float32 or float64
     axis : int
         The channel axis.
+    mask : ndarray of bool or integers, or None
+        Which positions count, as in `batch_norm`.
 
     Returns
     -------
@@ -111,5 +115,49 @@ def statistics(x: Array, *, axis: int = 1) -> Statistics:
     if x.ndim < 2:
         raise ValueError(f"x must have rank >= 2, got shape {x.shape}")
     axis = normalize_axis(axis, x.ndim)
-    count, mean, m2 = backend.active.statistics(x, axis)
+    runs = None if mask is None else valid_runs(mask, x.shape, axis)
+    count, mean, m2 = backend.active.statistics(x, axis, runs)
     return Statistics(count, mean, m2 / max(count, 1))
+
+
+def update_running(
+    stats: Statistics,
+    running_mean: Array | None,
+    running_var: Array | None,
+    *,
+    momentum: float = 0.1,
+    unbiased: bool = True,
+) -> None:
+    """Move running statistics, in place, towards those of a batch: what `batch_norm` does in training.
+
+    ``running = (1 - momentum) running + momentum batch``, in float64 with one rounding. Statistics of no values
+    change nothing.
+
+    Parameters
+    ----------
+    stats : Statistics
+        Of the whole batch: merged, if it came in pieces.
+    running_mean, running_var : ndarray, shape (c,), float32 or float64, or None
+        Written to.
+    momentum : float
+        Weight of the new value, in [0, 1].
+    unbiased : bool
+        Whether the running variance takes ``var count / (count - 1)`` or the biased variance.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arrays of another type or shape, or that cannot be written.
+    """
+    momentum = checks.fraction(momentum, "momentum")
+    var = stats.unbiased_var if unbiased else stats.var
+    for name, running, new in (
+        ("running_mean", running_mean, stats.mean),
+        ("running_var", running_var, var),
+    ):
+        if running is None:
+            continue
+        output(running, new.shape, real_array(running, name).dtype, name, ())
+        if stats.count > 0:
+            with np.errstate(over="ignore"):
+                running[...] = (1 - momentum) * running.astype(np.float64) + momentum * new

@@ -1,27 +1,26 @@
-"""Batch normalization on users' arrays: one fused pair, and the halves it is made of.
+"""Batch normalization on users' arrays: the fused pair. Its halves are in halves.py.
 
 The fast path looks at Python scalars only; the native entry judges arrays in C, and what it refuses comes to
-``_judge``, which converts or explains. Layouts: the channel axis may be any axis, 1 and -1 being the usual ones.
+`_norm_check`, which converts or explains. Layouts: the channel axis may be any axis, 1 and -1 being the usual ones.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import backend
 from ..support import checks
-from ._check import like, normalize_axis, optional_like, output, real_array
-from .moments import GradientSums, Statistics
-
-Array = np.ndarray[Any, Any]
-
-TOO_FEW = (
-    "training needs more than one value per channel, got input of shape {shape} with axis={axis}: use a larger batch, "
-    "drop or merge the last batch, freeze the statistics (frozen=True or training=False), or use batch "
-    "renormalization or layer norm"
+from ._check import output
+from ._norm_check import (
+    Array,
+    implementation_of,
+    judge,
+    judge_constants,
+    judge_count,
+    judge_dy,
+    judge_running,
 )
+from .masks import valid_runs
 
 
 def batch_norm(
@@ -38,6 +37,7 @@ def batch_norm(
     activation: str | None = None,
     residual: Array | None = None,
     unbiased: bool = True,
+    mask: Array | None = None,
     out: Array | None = None,
 ) -> tuple[Array, Any]:
     """Batch normalization, optionally followed by + residual and ReLU in the same pass.
@@ -67,6 +67,10 @@ def batch_norm(
         Added before the activation.
     unbiased : bool
         Whether the running variance takes ``var m / (m - 1)`` (True) or the biased variance.
+    mask : ndarray of bool or integers, or None
+        Which positions count (True), shaped as x without its channel axis or a leading part of that, say (N, L); or
+        the lengths of N sequences. Statistics are those of the valid positions; elsewhere x is not read, y is 0 and so
+        is dx. How much padding there is changes no bit of the rest.
     out : ndarray, shape and dtype of x, or None
         Where y is written. Must not overlap an input.
 
@@ -90,7 +94,7 @@ def batch_norm(
     values gives an empty output and changes nothing.
     """
     impl = backend.active
-    if impl.JUDGES_ARRAYS and (activation is None or activation == "relu"):
+    if impl.JUDGES_ARRAYS and mask is None and (activation is None or activation == "relu"):
         relu = activation is not None
         try:
             if training:
@@ -114,14 +118,16 @@ def batch_norm(
         except (backend.Refused, TypeError, OverflowError):
             pass  # explained, or converted, below
     eps = checks.non_negative(eps, "eps")
-    x, weight, bias, residual, axis, relu, out = _judge(
+    x, weight, bias, residual, axis, relu, out = judge(
         x, weight, bias, residual, axis, activation, out
     )
+    runs = None if mask is None else valid_runs(mask, x.shape, axis)
     if training:
         others = (x, weight, bias, residual, out)
-        running_mean, running_var = _judge_running(running_mean, running_var, axis, others)
+        names = ("running_mean", "running_var")
+        running_mean, running_var = judge_running(running_mean, running_var, names, axis, others)
         momentum = checks.fraction(momentum, "momentum")
-        _judge_count(x, axis)
+        judge_count(x, axis, runs)
         return impl.batch_norm_train(
             x,
             weight,
@@ -135,10 +141,11 @@ def batch_norm(
             relu,
             axis,
             out,
+            runs,
         )
-    running_mean, running_var = _judge_constants(running_mean, running_var, x, axis)
+    running_mean, running_var = judge_constants(running_mean, running_var, x, axis)
     return impl.batch_norm_eval(
-        x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out
+        x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out, runs
     )
 
 
@@ -150,7 +157,7 @@ def batch_norm_backward(
     dbias: Array | None = None,
     out: Array | None = None,
 ) -> tuple[Array | None, ...]:
-    """Gradients of `batch_norm` or `normalize`.
+    """Gradients of `batch_norm`, `batch_renorm` or `normalize`.
 
     Training: ``dx = gamma inv_std / m (m dy - dbeta - x_hat dgamma)``; evaluation: ``dx = gamma inv_std dy``;
     ``dgamma = sum(dy x_hat)``, ``dbeta = sum(dy)``, where dy has passed the ReLU, if any.
@@ -179,13 +186,13 @@ def batch_norm_backward(
     -----
     Ioffe & Szegedy 2015, arXiv 1502.03167, section 3.
     """
-    impl = _implementation_of(saved)
+    impl = implementation_of(saved)
     if impl.JUDGES_ARRAYS:
         try:
             return impl.batch_norm_backward(dy, saved, dweight, dbias, out)
         except (backend.Refused, TypeError):
             pass  # explained, or converted, below
-    dy, out = _judge_dy(dy, saved, out)
+    dy, out = judge_dy(dy, saved, out)
     others = (dy, saved.x, saved.y, saved.weight, saved.bias, out)
     c, dtype = saved.mean.shape, saved.x.dtype
     if saved.weight is not None:
@@ -193,166 +200,3 @@ def batch_norm_backward(
     if saved.bias is not None:
         dbias = output(dbias, c, dtype, "dbias", (*others, dweight))
     return impl.batch_norm_backward(dy, saved, dweight, dbias, out)
-
-
-def normalize(
-    x: Array,
-    stats: Statistics,
-    weight: Array | None = None,
-    bias: Array | None = None,
-    *,
-    eps: float = 1e-5,
-    axis: int = 1,
-    activation: str | None = None,
-    residual: Array | None = None,
-    training: bool = True,
-    out: Array | None = None,
-) -> tuple[Array, Any]:
-    """The second half of batch norm: normalize x by statistics measured elsewhere.
-
-    ``y = act(gamma (x - stats.mean) / sqrt(stats.var + eps) + beta [+ residual])``
-
-    With ``stats = statistics(a).merge(statistics(b))`` the pieces a and b come out as they would from one batch.
-
-    Parameters
-    ----------
-    stats : Statistics
-        Mean and biased variance of c channels.
-    training : bool
-        Whether the statistics depend on x, as far as the gradient is concerned: True for (parts of) a batch,
-        False for constants.
-
-    See Also
-    --------
-    batch_norm : the other parameters, returns and errors.
-    """
-    eps = checks.non_negative(eps, "eps")
-    x, weight, bias, residual, axis, relu, out = _judge(
-        x, weight, bias, residual, axis, activation, out
-    )
-    if not isinstance(stats, Statistics):
-        raise TypeError(
-            f"stats must be Statistics (from functional.statistics), got {type(stats).__name__}"
-        )
-    mean, var = _doubles("stats", (stats.mean, stats.var), x.shape[axis])
-    inv_std = backend.numpy.inverse_std(var, eps)
-    return backend.active.normalize(
-        x, mean, inv_std, weight, bias, residual, relu, axis, training, out
-    )
-
-
-def gradient_sums(dy: Array, saved: Any) -> GradientSums:
-    """The first half of the backward pass: ``sum(dy)`` and ``sum(dy x_hat)`` per channel, in float64.
-
-    Sums of the pieces of a batch merge; `input_gradient` takes the merged ones.
-
-    Parameters
-    ----------
-    dy : ndarray, shape and dtype of x
-    saved : object
-        From `normalize` or `batch_norm`.
-
-    Returns
-    -------
-    GradientSums
-        Mergeable: ``gradient_sums(dy_a, saved_a).merge(gradient_sums(dy_b, saved_b))``.
-    """
-    dy, _ = _judge_dy(dy, saved, None)
-    return GradientSums(*_implementation_of(saved).gradient_sums(dy, saved))
-
-
-def input_gradient(
-    dy: Array, saved: Any, sums: GradientSums, *, out: Array | None = None
-) -> Array | tuple[Array, Array]:
-    """The second half of the backward pass: dx from dy and the (merged) gradient sums.
-
-    Parameters
-    ----------
-    dy, saved
-        As for `gradient_sums`.
-    sums : GradientSums
-        Of the whole batch that the statistics were taken from.
-    out : ndarray, shape of x, or None
-        Where dx is written. Must not overlap dy or the forward's arrays.
-
-    Returns
-    -------
-    dx : ndarray, shape of x
-        With a residual in the forward call: the tuple (dx, dresidual).
-    """
-    dy, out = _judge_dy(dy, saved, out)
-    if not isinstance(sums, GradientSums):
-        raise TypeError(
-            f"sums must be GradientSums (from functional.gradient_sums), got {type(sums).__name__}"
-        )
-    sum_dy, sum_dy_x_hat = _doubles("sums", (sums.dy, sums.dy_x_hat), saved.mean.shape[0])
-    impl = _implementation_of(saved)
-    dx, dresidual = impl.input_gradient(dy, saved, sums.count, sum_dy, sum_dy_x_hat, out)
-    return dx if dresidual is None else (dx, dresidual)
-
-
-def _implementation_of(saved: Any) -> Any:
-    """The backend in force, or the NumPy twin (which only reads attributes) for the state of another backend."""
-    impl = backend.active
-    return impl if type(saved) is impl.NormSaved else backend.numpy
-
-
-def _judge(
-    x: Any, weight: Any, bias: Any, residual: Any, axis: Any, activation: Any, out: Any
-) -> tuple[Array, Array | None, Array | None, Array | None, int, bool, Array | None]:
-    """Canonical arguments, or the error that names the one at fault."""
-    checks.one_of(activation, "activation", (None, "relu"))
-    x = real_array(x, "x")
-    if x.ndim < 2:
-        raise ValueError(f"x must have rank >= 2, got shape {x.shape}")
-    axis = normalize_axis(axis, x.ndim)
-    c = (x.shape[axis],)
-    weight = optional_like(x, weight, "weight", c)
-    bias = optional_like(x, bias, "bias", c)
-    residual = optional_like(x, residual, "residual", x.shape)
-    out = output(out, x.shape, x.dtype, "out", (x, weight, bias, residual))
-    return x, weight, bias, residual, axis, activation is not None, out
-
-
-def _judge_running(
-    running_mean: Any, running_var: Any, axis: int, others: tuple[Array | None, ...]
-) -> tuple[Array | None, Array | None]:
-    """Running statistics to update: apart from each other and from `others`, of which x is the first."""
-    x = others[0]
-    assert x is not None
-    c = (x.shape[axis],)
-    optional_like(x, running_mean, "running_mean", c)
-    optional_like(x, running_var, "running_var", c)
-    mean = output(running_mean, c, x.dtype, "running_mean", others)
-    return mean, output(running_var, c, x.dtype, "running_var", (*others, mean))
-
-
-def _judge_constants(
-    running_mean: Any, running_var: Any, x: Array, axis: int
-) -> tuple[Array, Array]:
-    """Running statistics to evaluate with."""
-    if running_mean is None or running_var is None:
-        raise ValueError("running_mean and running_var must be given in evaluation, got None")
-    c = (x.shape[axis],)
-    return like(x, running_mean, "running_mean", c), like(x, running_var, "running_var", c)
-
-
-def _doubles(name: str, vectors: tuple[Any, Any], channels: int) -> list[Array]:
-    """The two vectors of a Statistics or GradientSums, which anybody can make, as backends take them."""
-    for v in vectors:
-        if np.shape(v) != (channels,):
-            raise ValueError(f"{name} must have {channels} channels, got shape {np.shape(v)}")
-    return [np.array(v, np.float64, order="C") for v in vectors]
-
-
-def _judge_count(x: Array, axis: int) -> None:
-    if x.size == x.shape[axis] and x.size > 0:
-        raise ValueError(TOO_FEW.format(shape=x.shape, axis=axis))
-
-
-def _judge_dy(dy: Any, saved: Any, out: Any) -> tuple[Array, Array | None]:
-    x = getattr(saved, "x", None)
-    if not isinstance(x, np.ndarray):
-        raise TypeError(f"saved must be what the forward call returned, got {type(saved).__name__}")
-    dy = like(x, dy, "dy", x.shape)
-    return dy, output(out, x.shape, x.dtype, "out", (dy, x, saved.y, saved.weight, saved.bias))

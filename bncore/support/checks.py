@@ -55,7 +55,7 @@ def non_negative_int(value: Any, name: str) -> int:
 
 def finite(value: Any, name: str) -> float:
     """A real number that is neither infinite nor NaN, as float."""
-    number = _real(value, name)
+    number = real(value, name)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number, got {number}")
     return number
@@ -63,7 +63,7 @@ def finite(value: Any, name: str) -> float:
 
 def non_negative(value: Any, name: str) -> float:
     """A finite number >= 0."""
-    number = _real(value, name)
+    number = real(value, name)
     if not (math.isfinite(number) and number >= 0.0):
         raise ValueError(f"{name} must be a finite number >= 0, got {number}")
     return number
@@ -71,7 +71,7 @@ def non_negative(value: Any, name: str) -> float:
 
 def positive(value: Any, name: str) -> float:
     """A finite number > 0."""
-    number = _real(value, name)
+    number = real(value, name)
     if not (math.isfinite(number) and number > 0.0):
         raise ValueError(f"{name} must be a finite number > 0, got {number}")
     return number
@@ -79,7 +79,7 @@ def positive(value: Any, name: str) -> float:
 
 def fraction(value: Any, name: str, *, below_one: bool = False) -> float:
     """A number in [0, 1]; with ``below_one`` in [0, 1)."""
-    number = _real(value, name)
+    number = real(value, name)
     if not 0.0 <= number <= 1.0 or (below_one and number == 1.0):
         bounds = "[0, 1)" if below_one else "[0, 1]"
         raise ValueError(f"{name} must be a number in {bounds}, got {number}")
@@ -128,7 +128,7 @@ def int_tuple(value: Any, name: str, length: int, *, minimum: int = 0) -> tuple[
     return numbers_
 
 
-def _real(value: Any, name: str) -> float:
+def real(value: Any, name: str) -> float:
     # NumPy's scalars register as numbers.Real, its 0-d arrays do not: an array for a scalar is a mistake
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {_shown(value)}")

@@ -11,11 +11,15 @@ K(merge_moments, (int64_t c, double n1, double *mean1, double *m2_1, double n2, 
                   const double *m2_2))
 /* norm_coefficients.c: statistics -> what the element-wise passes need */
 K(forward_coefficients,
-  (int64_t c, const double *mean, const double *inv_std, const bnc_real *gamma,
-   const bnc_real *beta, bnc_real *hi, bnc_real *lo, bnc_real *scale, bnc_real *shift))
+  (int64_t c, const double *mean, const double *inv_std, const double *r, const double *d,
+   const bnc_real *gamma, const bnc_real *beta, bnc_real *hi, bnc_real *lo, bnc_real *scale,
+   bnc_real *shift))
 K(finish_statistics,
   (int64_t c, double m, double momentum, double eps, int unbiased, const double *mean,
    double *m2_to_inv_std, bnc_real *running_mean, bnc_real *running_var))
+K(renorm_statistics,
+  (int64_t c, double m, double momentum, double eps, double r_max, double d_max, const double *mean,
+   double *m2_to_inv_std, double *r, double *d, bnc_real *running_mean, bnc_real *running_std))
 K(inverse_std, (int64_t c, double eps, const bnc_real *mean, const bnc_real *var, double *mean64,
                 double *inv_std))
 /* norm_normalize.c: y = act((x - mean) scale + shift [+ residual]) */

@@ -35,12 +35,38 @@ void BNC_KERNEL(inverse_std)(int64_t c, double eps, const bnc_real *restrict mea
     }
 }
 
-/* hi + lo = mean to twice the precision of bnc_real; scale = gamma inv_std; shift = beta. gamma, beta may be NULL. */
+BNC_INLINE double clip(double a, double low, double high)
+{ return a < low ? low : a > high ? high : a; /* NaN stays */ }
+
+/* Batch renormalization (Ioffe 2017): m2 -> 1/s, s = sqrt(m2/m + eps); r = clip(s/sigma), d = clip((mean - mu)/sigma);
+ * then mu and sigma, the running mean and standard deviation, move by `momentum` towards mean and s. */
+void BNC_KERNEL(renorm_statistics)(int64_t c, double m, double momentum, double eps, double r_max,
+                                   double d_max, const double *restrict mean,
+                                   double *restrict m2_to_inv_std, double *restrict r,
+                                   double *restrict d, bnc_real *restrict running_mean,
+                                   bnc_real *restrict running_std)
+{
+    const double keep = 1 - momentum;
+    for (int64_t j = 0; j < c; j++) {
+        const double mu = (double)running_mean[j], sigma = (double)running_std[j];
+        const double inverse = sigma == 0 ? 0 : 1 / sigma;
+        const double var_eps = m2_to_inv_std[j] / m + eps, s = sqrt(var_eps);
+        m2_to_inv_std[j] = reciprocal_root(var_eps);
+        r[j] = clip(s * inverse, 1 / r_max, r_max);
+        d[j] = clip((mean[j] - mu) * inverse, -d_max, d_max);
+        running_mean[j] = (bnc_real)(keep * mu + momentum * mean[j]);
+        running_std[j] = (bnc_real)(keep * sigma + momentum * s);
+    }
+}
+
+/* hi + lo = mean to twice the precision of bnc_real; scale = gamma inv_std r; shift = beta + gamma d. gamma, beta may
+ * be NULL, r and d both. */
 void BNC_KERNEL(forward_coefficients)(int64_t c, const double *restrict mean,
-                                      const double *restrict inv_std,
-                                      const bnc_real *restrict gamma, const bnc_real *restrict beta,
-                                      bnc_real *restrict hi, bnc_real *restrict lo,
-                                      bnc_real *restrict scale, bnc_real *restrict shift)
+                                      const double *restrict inv_std, const double *restrict r,
+                                      const double *restrict d, const bnc_real *restrict gamma,
+                                      const bnc_real *restrict beta, bnc_real *restrict hi,
+                                      bnc_real *restrict lo, bnc_real *restrict scale,
+                                      bnc_real *restrict shift)
 {
 #pragma omp simd
     for (int64_t j = 0; j < c; j++) {
@@ -49,7 +75,14 @@ void BNC_KERNEL(forward_coefficients)(int64_t c, const double *restrict mean,
     }
 #pragma omp simd
     for (int64_t j = 0; j < c; j++)
-        scale[j] = (bnc_real)((gamma ? (double)gamma[j] : 1.0) * inv_std[j]);
+        scale[j] = (bnc_real)((gamma ? (double)gamma[j] : 1.0) * (r ? r[j] : 1.0) * inv_std[j]);
+    if (d) {
+#pragma omp simd
+        for (int64_t j = 0; j < c; j++)
+            shift[j] = (bnc_real)((beta ? (double)beta[j] : 0.0) +
+                                  (gamma ? (double)gamma[j] : 1.0) * d[j]);
+        return;
+    }
 #pragma omp simd
     for (int64_t j = 0; j < c; j++) shift[j] = beta ? beta[j] : 0;
 }

@@ -1,40 +1,48 @@
 /* Mean and M2 (sum of squared deviations) per channel: blocks in cache, merged in double in the order of the memory.
  * Kernels measure a block; this file walks blocks, merges them to one partial result a chunk, chunks to columns or
- * channels, and columns to channels (Chan, Golub & LeVeque 1979). */
+ * channels, and columns to channels (Chan, Golub & LeVeque 1979). Of masked arrays it sees the valid values only. */
 #include "norm_reduce.h"
 #include "norm_statistics.h"
 
 typedef struct {
     bnc_layout l;
+    const bnc_shape *shape;
     const bnc_real *x;
     double *mean, *m2; /* (partials, width or c) */
     double *block;     /* (partials, 2 width): statistics of the block at hand; columns only */
+    int failed;        /* no memory for a chunk */
 } task;
 
 static void columns_chunk(int64_t k, void *arg)
 {
-    const task *t = arg;
+    task *t = arg;
     const int64_t w = t->l.width;
     int64_t begin, end;
+    bnc_real *scratch = bnc_gather_memory(t->shape, &t->l, 1, &t->failed);
+    if (t->shape->runs && !scratch) return;
     bnc_chunk_rows(&t->l, k, &begin, &end);
     double *mean = t->mean + k * w, *m2 = t->m2 + k * w, *block = t->block + k * 2 * w;
     for (int64_t r = begin; r < end; r += BNC_BLOCK_ROWS) {
         const int64_t rows = bnc_min(BNC_BLOCK_ROWS, end - r);
+        const bnc_real *x = bnc_rows_at(t->shape, t->x, r * w, rows * w, scratch);
         if (r == begin) {
-            KERNELS->columns_moments(t->x + r * w, w, rows, w, mean, m2);
+            KERNELS->columns_moments(x, w, rows, w, mean, m2);
             continue;
         }
-        KERNELS->columns_moments(t->x + r * w, w, rows, w, block, block + w);
+        KERNELS->columns_moments(x, w, rows, w, block, block + w);
         KERNELS->merge_moments(w, (double)(r - begin), mean, m2, (double)rows, block, block + w);
     }
+    bnc_pool_put(scratch);
 }
 
 static void slabs_chunk(int64_t k, void *arg)
 {
-    const task *t = arg;
+    task *t = arg;
     const bnc_layout *l = &t->l;
     const bnc_box b = bnc_chunk_box(l, k);
     const int64_t stride = l->c * l->s, group = bnc_group(&b);
+    bnc_real *scratch = bnc_gather_memory(t->shape, l, 1, &t->failed);
+    if (t->shape->runs && !scratch) return;
     for (int64_t c = b.c0; c < b.c1; c++) {
         double seen = 0, *mean = t->mean + b.part * l->c + c, *m2 = t->m2 + b.part * l->c + c;
         *mean = *m2 = 0;
@@ -42,8 +50,8 @@ static void slabs_chunk(int64_t k, void *arg)
             for (int64_t s = b.s0; s < b.s1; s += BNC_RUN) {
                 const int64_t count = bnc_min(group, b.n1 - n), len = bnc_min(BNC_RUN, b.s1 - s);
                 double block_mean, block_m2;
-                KERNELS->slabs_moments(t->x + (n * l->c + c) * l->s + s, count, stride, len,
-                                       &block_mean, &block_m2);
+                KERNELS->slabs_moments(bnc_piece_at(t->shape, t->x, n, c, s, len, scratch), count,
+                                       stride, len, &block_mean, &block_m2);
                 if (seen == 0)
                     *mean = block_mean, *m2 = block_m2;
                 else
@@ -52,11 +60,13 @@ static void slabs_chunk(int64_t k, void *arg)
                 seen += (double)(count * len);
             }
     }
+    bnc_pool_put(scratch);
 }
 
 /* Partial 0 becomes the statistics of all chunks and of the tail row. */
 static void merge_columns(task *t)
 {
+    if (t->failed) return;
     const bnc_layout *l = &t->l;
     const int64_t w = l->width;
     for (int64_t k = 1; k < l->partials; k++) {
@@ -66,7 +76,11 @@ static void merge_columns(task *t)
                                t->mean + k * w, t->m2 + k * w);
     }
     if (l->tail) {
-        KERNELS->columns_moments(t->x + l->rows * w, w, 1, l->tail, t->block, t->block + w);
+        bnc_real *scratch = bnc_gather_memory(t->shape, l, 1, &t->failed);
+        if (t->shape->runs && !scratch) return;
+        KERNELS->columns_moments(bnc_rows_at(t->shape, t->x, l->rows * w, l->tail, scratch), w, 1,
+                                 l->tail, t->block, t->block + w);
+        bnc_pool_put(scratch);
         KERNELS->merge_moments(l->tail, (double)l->rows, t->mean, t->m2, 1, t->block, t->block + w);
     }
 }
@@ -128,7 +142,7 @@ static int columns_statistics(task *t, double *mean, double *m2, int threads)
     merge_columns(t);
     if (!direct) fold_columns(t, mean, m2);
     bnc_pool_put(memory);
-    return BNC_OK;
+    return t->failed ? BNC_NO_MEMORY : BNC_OK;
 }
 
 static int slabs_statistics(task *t, double *mean, double *m2, int threads)
@@ -141,25 +155,26 @@ static int slabs_statistics(task *t, double *mean, double *m2, int threads)
     bnc_run(slabs_chunk, t, bnc_reduction_chunks(&t->l), threads);
     merge_slabs(t, mean, m2);
     bnc_pool_put(memory);
-    return BNC_OK;
+    return t->failed ? BNC_NO_MEMORY : BNC_OK;
 }
 
-int BNC_OP(statistics_of)(const bnc_layout *l, const bnc_real *x, double *mean, double *m2)
+int BNC_OP(statistics_of)(const bnc_shape *shape, const bnc_layout *l, const bnc_real *x,
+                          double *mean, double *m2)
 {
-    task t = {.l = *l, .x = x};
-    const int threads = bnc_threads(l->n * l->c * l->s, BNC_GRAIN);
+    task t = {.l = *l, .shape = shape, .x = x};
+    const int threads = bnc_threads(bnc_values(shape), BNC_GRAIN);
     return l->columns ? columns_statistics(&t, mean, m2, threads)
                       : slabs_statistics(&t, mean, m2, threads);
 }
 
 /* x (n, c, s) -> mean (c,), m2 (c,); zeros when there are no values. */
-int BNC_OP(statistics)(int64_t n, int64_t c, int64_t s, const void *x, double *mean, double *m2)
+int BNC_OP(statistics)(const bnc_shape *shape, const void *x, double *mean, double *m2)
 {
-    if (n * c * s == 0) {
-        memset(mean, 0, (size_t)c * sizeof *mean);
-        memset(m2, 0, (size_t)c * sizeof *m2);
+    if (bnc_values(shape) == 0) {
+        memset(mean, 0, (size_t)shape->c * sizeof *mean);
+        memset(m2, 0, (size_t)shape->c * sizeof *m2);
         return BNC_OK;
     }
-    const bnc_layout l = bnc_layout_of(n, c, s);
-    return BNC_OP(statistics_of)(&l, x, mean, m2);
+    const bnc_layout l = bnc_reduction_layout(shape);
+    return BNC_OP(statistics_of)(shape, &l, x, mean, m2);
 }

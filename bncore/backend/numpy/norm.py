@@ -1,7 +1,8 @@
 """Batch normalization as the formulas read: float64 inside, one rounding at the end.
 
-The twin of ``_native_norm.pxi``. Arrays are seen as (n, c, s) around the channel axis. Input is taken to be valid:
-``functional.norm`` judges it. This file explains batch norm; it does not try to be fast.
+The twin of ``_native_norm.pxi``. Arrays are seen as (n, c, s) around the channel axis, of masked ones the valid
+positions alone as (1, c, m). Input is taken to be valid: ``functional.norm`` judges it. This file explains batch norm;
+it does not try to be fast.
 """
 
 from __future__ import annotations
@@ -31,13 +32,41 @@ class NormSaved:
     training: bool
     has_residual: bool = False
     y: Array | None = field(default=None)
+    runs: Array | None = field(default=None)
+    r: Array | None = field(default=None)  # of batch renormalization
+    d: Array | None = field(default=None)
 
 
-def _channels(x: Array, axis: int) -> Array:
+def _all_channels(x: Array, axis: int) -> Array:
     """x as (n, c, s), without a copy for contiguous x."""
     axis %= x.ndim
     before, after = x.shape[:axis], x.shape[axis + 1 :]
     return x.reshape(int(np.prod(before)), x.shape[axis], int(np.prod(after)))
+
+
+def _positions(runs: Array) -> Array:
+    """Valid positions from runs (first position, valid positions before): indices into the n * s vectors of c values."""
+    lengths = np.diff(runs[:, 1])
+    return np.arange(runs[-1, 1]) + np.repeat(runs[:-1, 0] - runs[:-1, 1], lengths)
+
+
+def _channels(x: Array, axis: int, runs: Array | None) -> Array:
+    """x as (n, c, s), or its valid positions as (1, c, m)."""
+    x3 = _all_channels(x, axis)
+    if runs is None:
+        return x3
+    return np.moveaxis(x3, 1, 0).reshape(x3.shape[1], -1)[None, :, _positions(runs)]
+
+
+def _write(y: Array, axis: int, runs: Array | None, values: Array) -> None:
+    """`values`, shaped as `_channels` gives them, into y; 0 at positions that do not count."""
+    y3 = _all_channels(y, axis)
+    if runs is None:
+        y3[...] = values
+        return
+    flat = np.zeros((y3.shape[1], y3.shape[0] * y3.shape[2]))
+    flat[:, _positions(runs)] = values[0]
+    y3[...] = np.moveaxis(flat.reshape(y3.shape[1], y3.shape[0], y3.shape[2]), 0, 1)
 
 
 def _column(v: Array | None, default: float) -> Array | float:
@@ -77,9 +106,9 @@ def _moments(x3: Array) -> tuple[Array, Array]:
     return (first + shift) + left, np.square(deviation).sum(axis=1) - m * left * left
 
 
-def statistics(x: Array, axis: int) -> tuple[int, Array, Array]:
+def statistics(x: Array, axis: int, runs: Array | None = None) -> tuple[int, Array, Array]:
     """Count, mean (c,) and M2 = sum of squared deviations (c,), in float64."""
-    x3 = _channels(x, axis)
+    x3 = _channels(x, axis, runs)
     m = x3.shape[0] * x3.shape[2]
     if m == 0:
         return 0, np.zeros(x3.shape[1]), np.zeros(x3.shape[1])
@@ -99,20 +128,26 @@ def normalize(
     axis: int,
     training: bool,
     out: Array | None,
+    runs: Array | None = None,
 ) -> tuple[Array, NormSaved]:
     """y = act(gamma (x - mean) inv_std + beta [+ residual]) with the statistics given."""
-    y = np.empty_like(x) if out is None else out
-    with np.errstate(invalid="ignore", over="ignore"):
-        pre = (_channels(x, axis) - mean[:, None]) * inv_std[:, None] * _column(
-            weight, 1.0
-        ) + _column(bias, 0.0)
-        if residual is not None:
-            pre = pre + _channels(residual, axis)
-        _channels(y, axis)[...] = np.where(pre < 0, 0.0, pre) if relu else pre
-    keep_y = y if relu and residual is not None else None
-    return y, NormSaved(
-        x, weight, bias, mean, inv_std, axis, relu, training, residual is not None, keep_y
+    saved = NormSaved(
+        x, weight, bias, mean, inv_std, axis, relu, training, residual is not None, runs=runs
     )
+    return apply(saved, residual, out), saved
+
+
+def apply(saved: NormSaved, residual: Array | None, out: Array | None) -> Array:
+    """The element-wise half of every forward pass: y = act(gamma x_hat + beta [+ residual])."""
+    y = np.empty_like(saved.x) if out is None else out
+    with np.errstate(invalid="ignore", over="ignore"):
+        pre = _pre_activation(saved)
+        if residual is not None:
+            pre = pre + _channels(residual, saved.axis, saved.runs)
+        _write(y, saved.axis, saved.runs, np.where(pre < 0, 0.0, pre) if saved.relu else pre)
+    if saved.relu and residual is not None:
+        saved.y = y
+    return y
 
 
 def batch_norm_train(
@@ -128,9 +163,10 @@ def batch_norm_train(
     relu: bool,
     axis: int,
     out: Array | None,
+    runs: Array | None = None,
 ) -> tuple[Array, NormSaved]:
     """Normalizes by the statistics of x itself and moves the running statistics towards them."""
-    m, mean, m2 = statistics(x, axis)
+    m, mean, m2 = statistics(x, axis, runs)
     var = m2 / max(m, 1)
     with np.errstate(over="ignore"):  # float32 data of 1e30 has a variance of 1e60: infinite there
         if m > 0 and running_mean is not None:
@@ -140,7 +176,8 @@ def batch_norm_train(
             running_var[...] = (1 - momentum) * running_var.astype(
                 np.float64
             ) + momentum * batch_var
-    return normalize(x, mean, inverse_std(var, eps), weight, bias, residual, relu, axis, True, out)
+    inv_std = inverse_std(var, eps)
+    return normalize(x, mean, inv_std, weight, bias, residual, relu, axis, True, out, runs)
 
 
 def batch_norm_eval(
@@ -154,30 +191,43 @@ def batch_norm_eval(
     relu: bool,
     axis: int,
     out: Array | None,
+    runs: Array | None = None,
 ) -> tuple[Array, NormSaved]:
     """Normalizes by the running statistics, which are constants for the gradient."""
-    mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
-    return normalize(x, mean, inverse_std(var, eps), weight, bias, residual, relu, axis, False, out)
+    mean, inv_std = (
+        running_mean.astype(np.float64),
+        inverse_std(running_var.astype(np.float64), eps),
+    )
+    return normalize(x, mean, inv_std, weight, bias, residual, relu, axis, False, out, runs)
+
+
+def _pre_activation(saved: NormSaved) -> Array:
+    """gamma x_hat + beta, where renormalization's x_hat is r (x - mean) inv_std + d."""
+    x_hat = _x_hat(saved)
+    if saved.r is not None and saved.d is not None:
+        x_hat = x_hat * saved.r[:, None] + saved.d[:, None]
+    return x_hat * _column(saved.weight, 1.0) + _column(saved.bias, 0.0)
 
 
 def _through_relu(dy: Array, saved: NormSaved) -> Array:
-    """dy as (n, c, s), zero where the ReLU was closed (output 0; a NaN lets the gradient pass)."""
-    dy3 = _channels(dy, saved.axis)
+    """dy as `_channels` shapes it, zero where the ReLU was closed (output 0; a NaN lets the gradient pass)."""
+    g = _channels(dy, saved.axis, saved.runs)
     if not saved.relu:
-        return dy3
+        return g
     if saved.y is not None:
-        return np.where(_channels(saved.y, saved.axis) <= 0, 0.0, dy3)
-    x_hat = _x_hat(saved)
-    pre = (x_hat * _column(saved.weight, 1.0) + _column(saved.bias, 0.0)).astype(dy.dtype)
-    return np.where(pre <= 0, 0.0, dy3)
+        return np.where(_channels(saved.y, saved.axis, saved.runs) <= 0, 0.0, g)
+    return np.where(_pre_activation(saved).astype(dy.dtype) <= 0, 0.0, g)
 
 
 def _x_hat(saved: NormSaved) -> Array:
-    return (_channels(saved.x, saved.axis) - saved.mean[:, None]) * saved.inv_std[:, None]
+    """(x - mean) inv_std"""
+    return (_channels(saved.x, saved.axis, saved.runs) - saved.mean[:, None]) * saved.inv_std[
+        :, None
+    ]
 
 
 def gradient_sums(dy: Array, saved: NormSaved) -> tuple[int, Array, Array]:
-    """m, sum of dy and sum of dy x_hat per channel: the gradients of bias and weight, in float64."""
+    """m, sum of g and sum of g (x - mean) inv_std per channel, in float64; g is dy behind the ReLU."""
     with np.errstate(invalid="ignore", over="ignore"):
         g = _through_relu(dy, saved)
         m = g.shape[0] * g.shape[2]
@@ -190,17 +240,21 @@ def input_gradient(
     """dx, and the gradient of the residual where there was one.
 
     Training: dx = gamma inv_std (dy - sum_dy / m - x_hat sum_dy_x_hat / m). Evaluation: dx = gamma inv_std dy.
+    Batch renormalization: as in training, times r.
     """
     dx = np.empty_like(saved.x) if out is None else out
+    r = 1.0 if saved.r is None else saved.r[:, None]
     with np.errstate(invalid="ignore", over="ignore"):
         g = _through_relu(dy, saved)
         centred = g
         if saved.training and count > 0:
             centred = g - sum_dy[:, None] / count - _x_hat(saved) * (sum_dy_x_hat[:, None] / count)
-        _channels(dx, saved.axis)[...] = centred * (
-            _column(saved.weight, 1.0) * saved.inv_std[:, None]
-        )
-    dresidual = g.astype(dy.dtype).reshape(dy.shape) if saved.has_residual else None
+        scale = _column(saved.weight, 1.0) * r * saved.inv_std[:, None]
+        _write(dx, saved.axis, saved.runs, centred * scale)
+    if not saved.has_residual:
+        return dx, None
+    dresidual = np.empty_like(saved.x)
+    _write(dresidual, saved.axis, saved.runs, g)
     return dx, dresidual
 
 
@@ -210,6 +264,8 @@ def batch_norm_backward(
     """(dx, dweight, dbias), and dresidual where there was a residual; None for an absent parameter."""
     count, sum_dy, sum_dy_x_hat = gradient_sums(dy, saved)
     dx, dresidual = input_gradient(dy, saved, count, sum_dy, sum_dy_x_hat, out)
+    if saved.r is not None and saved.d is not None:
+        sum_dy_x_hat = saved.r * sum_dy_x_hat + saved.d * sum_dy
     dweight = _store(sum_dy_x_hat, saved.weight, dweight)
     dbias = _store(sum_dy, saved.bias, dbias)
     return (dx, dweight, dbias, dresidual) if saved.has_residual else (dx, dweight, dbias)
