@@ -47,6 +47,8 @@ __all__ = [
     "pool_set_bound",
     "pool_statistics",
     "pool_trim",
+    "recurrent",
+    "recurrent_backward",
     "scale_",
     "select_isa",
     "set_cpu_quota",
@@ -289,6 +291,35 @@ def global_max_pool(
 def global_max_pool_backward(
     dy: _Array, index: _Array, shape: tuple[int, ...], channels_last: bool, out: _Array | None
 ) -> _Array: ...
+def recurrent(
+    products: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    h0: _Array | None,
+    c0: _Array | None,
+    lengths: _Array,
+    kind: str,
+    reverse: bool,
+    keep: bool,
+    out: _Array | None,
+) -> tuple[_Array, _Array, _Array | None, _Array | None, _Array | None]: ...
+def recurrent_backward(
+    dy: _Array | None,
+    dhn: _Array | None,
+    dcn: _Array | None,
+    weight: _Array,
+    h0: _Array | None,
+    c0: _Array | None,
+    lengths: _Array,
+    y: _Array,
+    gates: _Array | None,
+    cells: _Array | None,
+    kind: str,
+    reverse: bool,
+    need_dbias: bool,
+    dweight: _Array | None,
+    dbias: _Array | None,
+) -> tuple[_Array, _Array, _Array | None, _Array, _Array | None]: ...
 def isa_names() -> tuple[str, ...]: ...
 def available_isas() -> tuple[str, ...]: ...
 def select_isa(name: str) -> None: ...

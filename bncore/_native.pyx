@@ -15,6 +15,7 @@ include "_native_loss.pxi"
 include "_native_norm.pxi"
 include "_native_optimizer.pxi"
 include "_native_pooling.pxi"
+include "_native_recurrent.pxi"
 include "_native_runtime.pxi"
 
 __all__ = [

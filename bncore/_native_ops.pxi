@@ -81,6 +81,38 @@ cdef extern from "bncore.h" nogil:
     ctypedef struct bnc_conv:
         int64_t n, ci, h, w, co, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw, groups
         int channels_last
+    ctypedef struct bnc_recurrent:
+        int64_t n, m, units, y_pitch
+        int kind, reverse
+        const int64_t* lengths
+        const void* products
+        const void* weight
+        const void* bias
+        const void* h0
+        const void* c0
+        void* y
+        void* gates
+        void* cells
+        void* hn
+        void* cn
+    ctypedef struct bnc_recurrent_gradient:
+        int64_t n, m, units, y_pitch, dy_pitch
+        int kind, reverse
+        const int64_t* lengths
+        const void* weight
+        const void* h0
+        const void* c0
+        const void* y
+        const void* gates
+        const void* cells
+        const void* dy
+        const void* dhn
+        const void* dcn
+        void* dproducts
+        void* dweight
+        void* dbias
+        void* dh0
+        void* dc0
     ctypedef struct bnc_ops:
         int (*batch_norm_train)(const bnc_norm*) noexcept nogil
         int (*batch_renorm_train)(const bnc_norm*) noexcept nogil
@@ -114,6 +146,8 @@ cdef extern from "bncore.h" nogil:
         int (*mse_backward)(bnc_pair_loss*) noexcept nogil
         int (*bce_with_logits)(bnc_pair_loss*) noexcept nogil
         int (*bce_with_logits_backward)(bnc_pair_loss*) noexcept nogil
+        int (*recurrent)(const bnc_recurrent*) noexcept nogil
+        int (*recurrent_backward)(const bnc_recurrent_gradient*) noexcept nogil
         int (*sgd_step)(const bnc_optimizer*) noexcept nogil
         int (*adamw_step)(const bnc_optimizer*) noexcept nogil
         int (*squared_norm)(const void*, int64_t, double*) noexcept nogil

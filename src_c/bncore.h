@@ -105,6 +105,41 @@ typedef struct {
     void *dpred; /* backward */
 } bnc_pair_loss;
 
+enum { BNC_RNN_TANH, BNC_RNN_RELU, BNC_GRU, BNC_LSTM };
+
+/* A recurrent layer in one direction, given its input products. Sequence i has lengths[i] >= 0 time steps, which are rows
+ * one after the other; the sequences follow each other in m = sum of lengths rows. A row holds g = 1 (RNN), 3 (GRU) or 4
+ * (LSTM) blocks of `units`. Rows of y lie y_pitch elements apart. */
+typedef struct {
+    int64_t n, m, units;
+    int kind, reverse;      /* reverse: from every sequence's last step to its first */
+    const int64_t *lengths; /* (n,) */
+    const void *products;   /* (m, g units) */
+    const void *weight;     /* (g units, units) */
+    const void *bias;       /* (g units,) or NULL */
+    const void *h0, *c0;    /* (n, units) or NULL for zeros; c0: LSTM */
+    void *y;                /* (m, units) */
+    int64_t y_pitch;
+    void *gates;   /* (m, 4 units) of GRU and LSTM, or NULL: not kept */
+    void *cells;   /* (m, units) of LSTM, or NULL: not kept */
+    void *hn, *cn; /* (n, units) state after the last step; cn: LSTM */
+} bnc_recurrent;
+
+/* Backward of the above. */
+typedef struct {
+    int64_t n, m, units;
+    int kind, reverse;
+    const int64_t *lengths;
+    const void *weight, *h0, *c0, *y, *gates, *cells;
+    int64_t y_pitch;
+    const void *dy; /* (m, units) or NULL for zeros */
+    int64_t dy_pitch;
+    const void *dhn, *dcn; /* (n, units) or NULL for zeros */
+    void *dproducts;       /* (m, g units) */
+    void *dweight, *dbias; /* dbias may be NULL */
+    void *dh0, *dc0;       /* (n, units); dc0: LSTM */
+} bnc_recurrent_gradient;
+
 /* One step of an optimizer over vectors of `size`, the first `decayed` with weight decay; what an optimizer does not use
  * stays 0. */
 typedef struct {
@@ -158,6 +193,8 @@ typedef struct {
     O(mse_backward, (bnc_pair_loss *))                                                         \
     O(bce_with_logits, (bnc_pair_loss *))                                                      \
     O(bce_with_logits_backward, (bnc_pair_loss *))                                             \
+    O(recurrent, (const bnc_recurrent *))                                                      \
+    O(recurrent_backward, (const bnc_recurrent_gradient *))                                    \
     O(sgd_step, (const bnc_optimizer *))                                                       \
     O(adamw_step, (const bnc_optimizer *))                                                     \
     O(squared_norm, (const void *x, int64_t size, double *result))                             \

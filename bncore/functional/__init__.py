@@ -59,6 +59,7 @@ from .pooling import (
     max_pool,
     max_pool_backward,
 )
+from .recurrent import recurrent, recurrent_backward
 from .renorm import batch_renorm
 
 __all__ = [
@@ -99,6 +100,8 @@ __all__ = [
     "mse",
     "mse_backward",
     "normalize",
+    "recurrent",
+    "recurrent_backward",
     "relu",
     "relu_backward",
     "scale_",

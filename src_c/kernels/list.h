@@ -74,6 +74,18 @@ K(columns_mean, (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, bnc_rea
 K(slabs_max, (const bnc_real *x, int64_t count, int64_t s, bnc_real *y, int64_t *index))
 K(columns_max,
   (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, bnc_real *y, int64_t *index))
+/* gates.c: one time step of one row of a recurrent layer, and its gradients */
+K(rnn_gates,
+  (const bnc_real *a, const bnc_real *u, const bnc_real *bias, bnc_real *h, int64_t n, int relu))
+K(rnn_gates_backward, (const bnc_real *h, const bnc_real *dh, bnc_real *d, int64_t n, int relu))
+K(lstm_gates, (const bnc_real *a, const bnc_real *u, const bnc_real *bias, const bnc_real *c_before,
+               bnc_real *gates, bnc_real *c, bnc_real *h, int64_t n))
+K(lstm_gates_backward, (const bnc_real *gates, const bnc_real *c_before, const bnc_real *c,
+                        const bnc_real *dh, bnc_real *dc, bnc_real *d, int64_t n))
+K(gru_gates, (const bnc_real *a, const bnc_real *u, const bnc_real *bias, const bnc_real *h_before,
+              bnc_real *gates, bnc_real *h, int64_t n))
+K(gru_gates_backward, (const bnc_real *gates, const bnc_real *h_before, bnc_real *dh, bnc_real *d,
+                       bnc_real *dhidden, int64_t n))
 /* loss.c: sums over a block in double, and gradients times `scale` */
 K(cross_entropy, (const bnc_real *z, const int64_t *target, int64_t rows, int64_t k,
                   double smoothing, bnc_real *shift, bnc_real *total, double *loss))

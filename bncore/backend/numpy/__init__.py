@@ -42,6 +42,7 @@ from .pooling import (
     max_pool,
     max_pool_backward,
 )
+from .recurrent import recurrent, recurrent_backward
 from .renorm import batch_renorm_train
 
 NAME = "numpy"
@@ -83,6 +84,8 @@ __all__ = [
     "mse",
     "mse_backward",
     "normalize",
+    "recurrent",
+    "recurrent_backward",
     "scale_",
     "sgd_step",
     "squared_norm",
