@@ -17,6 +17,7 @@ _HOME = {
     "layers": "",
     "AvgPool": "bncore.layers",
     "BatchNorm": "bncore.layers",
+    "BatchRenorm": "bncore.layers",
     "Concat": "bncore.layers",
     "Conv1d": "bncore.layers",
     "Conv2d": "bncore.layers",

@@ -31,6 +31,7 @@ from .dropout import (
     dropout,
     dropout_backward,
 )
+from .ghost import ghost_batch_norm, ghost_batch_norm_backward
 from .halves import gradient_sums, input_gradient, normalize
 from .linear import linear, linear_backward
 from .loss import (
@@ -42,6 +43,7 @@ from .loss import (
     mse_backward,
 )
 from .moments import GradientSums, Statistics, statistics, update_running
+from .moving import moving_batch_norm
 from .norm import batch_norm, batch_norm_backward
 from .optimizer import (
     adamw_step,
@@ -85,6 +87,8 @@ __all__ = [
     "dropout_backward",
     "gelu",
     "gelu_backward",
+    "ghost_batch_norm",
+    "ghost_batch_norm_backward",
     "global_avg_pool",
     "global_avg_pool_backward",
     "global_max_pool",
@@ -97,6 +101,7 @@ __all__ = [
     "linear_backward",
     "max_pool",
     "max_pool_backward",
+    "moving_batch_norm",
     "mse",
     "mse_backward",
     "normalize",

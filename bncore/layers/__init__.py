@@ -13,12 +13,14 @@ from .padding import Pad
 from .parameters import Parameter
 from .pooling import AvgPool, Flatten, GlobalAvgPool, GlobalMaxPool, MaxPool
 from .registry import build, register
+from .renorm import BatchRenorm
 from .state import LoadReport
 
 __all__ = [
     "GELU",
     "AvgPool",
     "BatchNorm",
+    "BatchRenorm",
     "Concat",
     "Conv1d",
     "Conv2d",

@@ -259,6 +259,13 @@ class Layer:
         """
         return load_state(self, state, strict, cast)
 
+    def adapt_state(self, state: dict[str, Any], prefix: str) -> None:
+        """Rewrite this layer's entries, whose names begin with ``prefix``, where they come from a related layer.
+
+        `load_state_dict` calls it with a dict of its own, before names and shapes are judged. What it cannot make
+        sense of it leaves to that judgement.
+        """
+
     def config(self) -> dict[str, Any]:
         """Constructor arguments as JSON-able values, with the class under ``"type"``; `build` reverses it."""
         raise NotImplementedError(

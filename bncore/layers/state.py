@@ -60,6 +60,9 @@ def load_state(net: Layer, state: Mapping[str, Any], strict: bool, cast: bool) -
     if not isinstance(state, Mapping):
         raise TypeError(f"state must be a mapping of names to arrays, got {type(state).__name__}")
     entries = _entries(net, "")
+    state = dict(state)
+    for path, layer in net.named_layers():
+        layer.adapt_state(state, f"{path}." if path else "")
     unexpected = [str(name) for name in state if name not in entries]
     missing = [n for n in entries if n not in state and n.rpartition(".")[2] != MAY_BE_ABSENT]
     problems: list[str] = []

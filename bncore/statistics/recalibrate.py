@@ -84,6 +84,7 @@ def recalibrate(
     report = RecalibrationReport(method)
     norms = _measurable(net, report)
     before = {path: [a.copy() for a in _running(norm)] for path, norm in norms.items()}
+    states = {path: norm.state_dict() for path, norm in norms.items()}
     counts: dict[str, float] = dict.fromkeys(norms, 0)
     try:
         with evaluating(net):
@@ -92,8 +93,7 @@ def recalibrate(
                 counts = measure(net, norms, Batches(x, batch_size, progress), report)
     except BaseException:
         for path, norm in norms.items():
-            for running, value in zip(_running(norm), before[path], strict=True):
-                running[...] = value
+            norm.load_state_dict(states[path])
         raise
     report.layers = [
         _change(path, norm, counts[path], *before[path]) for path, norm in norms.items()
@@ -223,13 +223,12 @@ def _store(path: str, norm: BatchNorm, mean: Array, var: Array, count: float) ->
         )
     if norm.unbiased:
         var = var * (count / (count - 1))
+    norm.set_running(mean, var)
     running_mean, running_var = _running(norm)
-    with np.errstate(over="ignore"):
-        running_mean[...], running_var[...] = mean, var
     fine = np.isfinite(running_mean) & np.isfinite(running_var)
     if not fine.all():
         raise ValueError(
-            f"x: the statistics of {path} {norm.brief()} are not finite in {running_var.dtype} "
+            f"x: the statistics of {path} {norm.brief()} are not finite in {running_mean.dtype} "
             f"(channel {int(np.argmin(fine))}): NaN, infinity or overflow in what it receives"
         )
 

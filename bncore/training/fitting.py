@@ -64,8 +64,8 @@ def fit(
     epochs : int
     batch_size : int
         At most so many samples per step, ``ceil(n / batch_size)`` steps per epoch, their sizes
-        differing by at most one. With a batch norm in the net no batch has fewer than two samples,
-        which can make one of ``batch_size + 1``.
+        differing by at most one. With a batch norm in the net that needs more than one sample, no
+        batch has fewer than two, which can make one of ``batch_size + 1``.
     validation : (xv, yv) or float, optional
         Measured after every epoch. A fraction is held back from x and y, class by class for
         cross-entropy.
@@ -264,5 +264,7 @@ def _stopper(
 
 
 def _compares_samples(net: Layer) -> bool:
-    """Whether some norm in the net takes its statistics from the batch."""
-    return any(isinstance(layer, BatchNorm) and not layer.frozen for _, layer in net.named_layers())
+    """Whether some norm in the net cannot train on one sample."""
+    return any(
+        isinstance(layer, BatchNorm) and layer.compares_samples for _, layer in net.named_layers()
+    )
