@@ -35,6 +35,10 @@ def everything(a, axis):
     gradients = F.batch_norm_backward(a.dy, saved)
     evaluated, _ = F.batch_norm(a.x, a.weight, a.bias, *running, axis=axis, training=False)
     stats = F.statistics(a.x, axis=axis)
+    renormed = F.batch_renorm(a.x, a.weight, a.bias, *running, axis=axis)
+    mask = np.random.default_rng(0).random(np.delete(a.x.shape, axis)) < 0.7
+    masked, saved = F.batch_norm(a.x, a.weight, a.bias, axis=axis, mask=mask)
+    gradients += (renormed[0], masked, *F.batch_norm_backward(a.dy, saved))
     return [y, *running, *gradients, evaluated, stats.mean, stats.var]
 
 
