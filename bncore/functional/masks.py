@@ -5,6 +5,7 @@ Nothing is computed on the data here.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,19 @@ def valid_runs(mask: Any, shape: tuple[int, ...], axis: int) -> Array:
         If its shape does not fit, or a length is negative or too large.
     """
     positions = shape[:axis] + shape[axis + 1 :]
+    after, total = prod(shape[axis + 1 :]), prod(positions)
+    if not isinstance(mask, np.ndarray):
+        mask = np.asarray(mask)
+    if mask.dtype.kind in "iu":
+        _judge_lengths(mask, positions)
+        if axis == 1 or after == 1:  # a sample's valid positions are one run
+            item = np.flatnonzero(mask)
+            per_step = prod(positions[2:])
+            return _runs(
+                item * (positions[1] * per_step), mask[item].astype(np.int64) * per_step, total
+            )
+        mask = np.arange(positions[1]) < mask[:, None]
     valid = _grid(mask, positions)
-    after = int(np.prod(shape[axis + 1 :]))
-    total = int(np.prod(positions))
     if total == 0:
         return np.zeros((1, 2), np.int64)
     # where the channel axis is last all positions are neighbours in memory, elsewhere those of one item
@@ -45,20 +56,20 @@ def valid_runs(mask: Any, shape: tuple[int, ...], axis: int) -> Array:
     edges = np.diff(rows.view(np.int8), axis=1, prepend=np.int8(0), append=np.int8(0))
     item, column = np.nonzero(edges == 1)
     lengths = np.nonzero(edges == -1)[1] - column
-    runs = np.empty((len(item) + 1, 2), np.int64)
-    runs[:-1, 0] = item * rows.shape[1] + column
+    return _runs(item * rows.shape[1] + column, lengths, total)
+
+
+def _runs(begins: Array, lengths: Array, total: int) -> Array:
+    runs = np.empty((len(begins) + 1, 2), np.int64)
+    runs[:-1, 0] = begins
     runs[-1, 0] = total
     runs[0, 1] = 0
     np.cumsum(lengths, out=runs[1:, 1])
     return runs
 
 
-def _grid(mask: Any, positions: tuple[int, ...]) -> Array:
+def _grid(mask: Array, positions: tuple[int, ...]) -> Array:
     """The mask as a contiguous bool array of shape `positions`."""
-    if not isinstance(mask, np.ndarray):
-        mask = np.asarray(mask)
-    if mask.dtype.kind in "iu":
-        mask = _from_lengths(mask, positions)
     if mask.dtype != np.bool_:
         raise TypeError(
             f"mask must be an array of bool (True: valid) or of integer lengths, got {mask.dtype}"
@@ -71,7 +82,7 @@ def _grid(mask: Any, positions: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(np.broadcast_to(mask.reshape(mask.shape + rest), positions))
 
 
-def _from_lengths(lengths: Array, positions: tuple[int, ...]) -> Array:
+def _judge_lengths(lengths: Array, positions: tuple[int, ...]) -> None:
     if len(positions) < 2:
         raise ValueError(
             "mask must be bool for input without a position axis beside samples and channels, got lengths"
@@ -80,8 +91,7 @@ def _from_lengths(lengths: Array, positions: tuple[int, ...]) -> Array:
         raise ValueError(
             f"mask must have shape {positions[:1]} if it holds lengths, got {lengths.shape}"
         )
-    longest = positions[1]
-    if lengths.size and (lengths.min() < 0 or lengths.max() > longest):
-        wrong = lengths[(lengths < 0) | (lengths > longest)][0]
-        raise ValueError(f"mask must hold lengths from 0 to {longest}, got {wrong}")
-    return np.arange(longest) < lengths[:, None]
+    shortest, longest = (int(lengths.min()), int(lengths.max())) if lengths.size else (0, 0)
+    if shortest < 0 or longest > positions[1]:
+        wrong = shortest if shortest < 0 else longest
+        raise ValueError(f"mask must hold lengths from 0 to {positions[1]}, got {wrong}")

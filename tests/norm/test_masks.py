@@ -198,6 +198,18 @@ def test_empty_arrays_pass(backend, dtype):
         assert y.shape == F.batch_norm_backward(x, saved)[0].shape == shape
 
 
+def test_lengths_of_any_integer_type_and_in_any_layout(backend, rng):
+    x = rng.standard_normal((2, 200, 3, 4))
+    lengths = np.array([150, 7], np.uint8)
+    grid = np.arange(200) < lengths[:, None]
+    for axis in (1, 2, 3):
+        a = np.ascontiguousarray(np.moveaxis(x, 2, axis))
+        for mask in (lengths, lengths.astype(np.int64), list(lengths)):
+            np.testing.assert_array_equal(
+                F.batch_norm(a, axis=axis, mask=mask)[0], F.batch_norm(a, axis=axis, mask=grid)[0]
+            )
+
+
 BAD = {
     "one position": (np.array([1, 0, 0]), ValueError, "a single valid position in input of shape"),
     "too long": (np.array([1, 2, 6]), ValueError, "lengths from 0 to 5, got 6"),
