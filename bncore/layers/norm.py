@@ -170,12 +170,8 @@ class BatchNorm(Layer):
             if running_mean is None:  # there may be no array to tell how many channels
                 self._judge_channels(x)
             if not self._plain:
-                how = {
-                    "activation": self.activation or activation,
-                    "residual": residual,
-                    "mask": mask,
-                }
-                y, saved, updates = self._run(x, batch, how)
+                activation = self.activation or activation
+                y, saved, updates = self._run(x, batch, activation, residual, mask)
             else:
                 momentum = self.momentum
                 if momentum is None or self.zero_debias:
@@ -206,8 +202,16 @@ class BatchNorm(Layer):
             self._saved = saved
         return y
 
-    def _run(self, x: Array, batch: bool, how: dict[str, Any]) -> tuple[Array, Any, int]:
+    def _run(
+        self,
+        x: Array,
+        batch: bool,
+        activation: str | None,
+        residual: Array | None,
+        mask: Array | None,
+    ) -> tuple[Array, Any, int]:
         """(y, saved, updates of the running statistics) of everything but plain batch norm."""
+        how = {"activation": activation, "residual": residual, "mask": mask}
         return run_other(self, x, batch, how)
 
     def rate(self, before: int) -> float:

@@ -176,11 +176,20 @@ class BatchRenorm(BatchNorm):
     def compares_samples(self) -> bool:
         return False
 
-    def _run(self, x: Array, batch: bool, how: dict[str, Any]) -> tuple[Array, Any, int]:
-        if batch and not self.run_length and self.schedule == "fractions" and not self._warned:
-            self._warned = True
-            warnings.warn(UNTOLD, RuntimeWarning, stacklevel=3)
-        r_max, d_max = self.limits() if batch else (1.0, 0.0)
+    def _run(
+        self,
+        x: Array,
+        batch: bool,
+        activation: str | None,
+        residual: Array | None,
+        mask: Array | None,
+    ) -> tuple[Array, Any, int]:
+        r_max, d_max = 1.0, 0.0
+        if batch:
+            if not (self.run_length or self._warned or self.schedule != "fractions"):
+                self._warned = True
+                warnings.warn(UNTOLD, RuntimeWarning, stacklevel=3)
+            r_max, d_max = self.limits()
         y, saved = batch_renorm(
             x,
             self.weight,
@@ -193,9 +202,11 @@ class BatchRenorm(BatchNorm):
             momentum=self.rate(self.num_batches_tracked),
             eps=self.eps,
             axis=self.axis,
-            **how,
+            activation=activation,
+            residual=residual,
+            mask=mask,
         )
-        return y, saved, updates_of(saved)
+        return y, saved, 1 if mask is None else updates_of(saved)
 
     # ---- state and text
 

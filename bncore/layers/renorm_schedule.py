@@ -48,20 +48,14 @@ def limits(
     """
     if schedule == "constant":
         return r_max, d_max
-    if isinstance(schedule, Steps):
-        steps = schedule
-    elif schedule == "paper" or not run_length:
-        steps = PAPER
-    else:  # the paper's, as parts of the run
-        steps = Steps(*(run_length * at / PAPER.r_end for at in PAPER))
-    return (
-        1.0 + (r_max - 1.0) * _share(step, steps.start, steps.r_end),
-        d_max * _share(step, steps.start, steps.d_end),
-    )
-
-
-def _share(step: float, start: float, end: float) -> float:
-    """0 up to ``start``, 1 from ``end`` on, linear in between."""
-    if step >= end:
-        return 1.0
-    return max(0.0, (step - start) / (end - start)) if end > start else 0.0
+    if type(schedule) is Steps:
+        start, r_end, d_end = schedule
+    else:
+        start, r_end, d_end = PAPER
+        if schedule == "fractions" and run_length:  # the paper's steps as parts of the run
+            start, d_end, r_end = start / r_end * run_length, d_end / r_end * run_length, run_length
+    if step < start:
+        return 1.0, 0.0
+    r_share = 1.0 if step >= r_end else (step - start) / (r_end - start)
+    d_share = 1.0 if step >= d_end else (step - start) / (d_end - start)
+    return 1.0 + (r_max - 1.0) * r_share, d_max * d_share

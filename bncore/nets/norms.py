@@ -20,9 +20,10 @@ Constructor = Callable[..., Layer]
 # name -> (class, what its constructor takes first, from the number of channels)
 _TABLE: dict[str, tuple[Constructor, Callable[[int], tuple[int, ...]]]] = {
     "batch": (layers.BatchNorm, lambda c: (c,)),
+    "renorm": (layers.BatchRenorm, lambda c: (c,)),
 }
-NORMS = ("batch", "none")
-REMOVES_BIAS = ("batch",)
+NORMS = ("batch", "none", "renorm")
+REMOVES_BIAS = ("batch", "renorm")
 """What subtracts every channel's mean, so that a bias in front of it would have no effect."""
 
 # decided by the net, not by norm_options

@@ -119,8 +119,8 @@ def test_strides_of_the_cnn():
 @pytest.mark.parametrize(
     ("build", "error", "match"),
     [
-        (lambda: bn.nets.mlp(4, 2, norm="layer"), ValueError, "norm must be one of 'batch', 'none', got 'layer'"),
-        (lambda: bn.nets.cnn(3, 5, norm="group"), ValueError, "norm must be one of"),
+        (lambda: bn.nets.mlp(4, 2, norm="weight"), ValueError, "norm must be one of 'batch', 'none', .*got 'weight'"),
+        (lambda: bn.nets.cnn(3, 5, norm="Batch"), ValueError, "norm must be one of"),
         (lambda: bn.nets.resnet20(norm=None), TypeError, "norm must be one of"),
         (lambda: bn.nets.inception_small(width=0), ValueError, "width must .*> 0"),
         (lambda: bn.nets.cnn(3, 5, ()), ValueError, "widths must hold at least one"),
