@@ -14,10 +14,14 @@ from .parameters import Parameter
 from .pooling import AvgPool, Flatten, GlobalAvgPool, GlobalMaxPool, MaxPool
 from .registry import build, register
 from .renorm import BatchRenorm
+from .rnn import GRU, LSTM, RNN
 from .state import LoadReport
 
 __all__ = [
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "AvgPool",
     "BatchNorm",
     "BatchRenorm",
