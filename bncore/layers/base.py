@@ -34,6 +34,11 @@ class Layer:
       `set_grad` or by writing into it. Name in ``decayed_names`` those that weight decay applies to.
     * ``buffer_names``: not trained, but part of the state dict (arrays, or ints, which are saved as int64).
 
+    A layer with norms inside it, as its `children`, also defines ``forward_through(x, call)``, so that what they receive
+    can be measured (`bncore.recalibrate`, `bncore.diagnose`): y in evaluation mode, with ``call(name, child, rows)`` in
+    place of each norm's forward. ``call`` may return None, "not known yet"; then the result is None, after all norms
+    were asked whose rows do not depend on that. `LSTM` is an example.
+
     Examples
     --------
     >>> class Scale(Layer):

@@ -18,10 +18,11 @@ from .dropout import Dropout
 from .init import float_dtype, generator
 from .norm import BatchNorm
 from .registry import build
+from .renorm import BatchRenorm
 
 __all__ = ["NORMS", "Direction", "RecurrentStack"]
 
-NORMS: dict[str, Callable[..., Layer]] = {"batch": BatchNorm}
+NORMS: dict[str, Callable[..., Layer]] = {"batch": BatchNorm, "renorm": BatchRenorm}
 """Norms of the input products by name; each takes the number of features first."""
 
 DECIDED = ("num_features", "normalized_shape", "axis", "activation", "dtype")
