@@ -8,6 +8,7 @@ _Array = np.ndarray[Any, Any]
 _Gradients = tuple[_Array | None, _Array, _Array | None]
 
 __all__ = [
+    "GroupSaved",
     "NormSaved",
     "activation",
     "activation_backward",
@@ -33,8 +34,11 @@ __all__ = [
     "global_max_pool",
     "global_max_pool_backward",
     "gradient_sums",
+    "group_norm",
+    "group_norm_backward",
     "has_openmp",
     "input_gradient",
+    "instance_norm",
     "isa_names",
     "linear",
     "linear_backward",
@@ -57,6 +61,25 @@ __all__ = [
     "statistics",
     "thread_limit",
 ]
+
+@final
+class GroupSaved:
+    @property
+    def x(self) -> _Array: ...
+    @property
+    def weight(self) -> _Array | None: ...
+    @property
+    def bias(self) -> _Array | None: ...
+    @property
+    def axis(self) -> int: ...
+    @property
+    def num_groups(self) -> int: ...
+    @property
+    def relu(self) -> bool: ...
+    @property
+    def mean(self) -> _Array: ...
+    @property
+    def inv_std(self) -> _Array: ...
 
 @final
 class NormSaved:
@@ -126,6 +149,36 @@ def conv_transpose_backward(
     dweight: _Array,
     dbias: _Array | None,
 ) -> _Gradients: ...
+def group_norm(
+    x: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    num_groups: int,
+    eps: float,
+    relu: bool,
+    axis: int,
+    out: _Array | None,
+) -> tuple[_Array, GroupSaved]: ...
+def instance_norm(
+    x: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    running_mean: _Array | None,
+    running_var: _Array | None,
+    momentum: float,
+    eps: float,
+    unbiased: bool,
+    relu: bool,
+    axis: int,
+    out: _Array | None,
+) -> tuple[_Array, GroupSaved]: ...
+def group_norm_backward(
+    dy: _Array,
+    saved: GroupSaved,
+    dweight: _Array | None,
+    dbias: _Array | None,
+    out: _Array | None,
+) -> tuple[_Array, _Array | None, _Array | None]: ...
 def linear(
     x: _Array, weight: _Array, bias: _Array | None, relu: bool, out: _Array | None
 ) -> _Array: ...

@@ -40,6 +40,30 @@ cdef extern from "bncore.h" nogil:
         double* sum_g
         double* sum_gx
         double count
+    ctypedef struct bnc_group_norm:
+        int64_t n, a, c, s, groups
+        const void* x
+        void* y
+        const void* gamma
+        const void* beta
+        void* running_mean
+        void* running_var
+        double momentum, eps
+        int unbiased, relu
+        double* mean
+        double* inv_std
+    ctypedef struct bnc_group_norm_gradient:
+        int64_t n, a, c, s, groups
+        const void* x
+        const void* dy
+        const void* gamma
+        const void* beta
+        const double* mean
+        const double* inv_std
+        int relu
+        void* dx
+        void* dgamma
+        void* dbeta
     ctypedef struct bnc_pooling:
         int64_t n, c, h, w, h_out, w_out
         int64_t kernel[2]
@@ -122,6 +146,8 @@ cdef extern from "bncore.h" nogil:
         int (*batch_norm_backward)(const bnc_norm_gradient*) noexcept nogil
         int (*gradient_sums)(const bnc_norm_gradient*) noexcept nogil
         int (*input_gradient)(const bnc_norm_gradient*) noexcept nogil
+        int (*group_norm)(const bnc_group_norm*) noexcept nogil
+        int (*group_norm_backward)(const bnc_group_norm_gradient*) noexcept nogil
         int (*conv)(const bnc_conv*, const void*, const void*, const void*, const void*, int,
                     void*) noexcept nogil
         int (*conv_transpose)(const bnc_conv*, const void*, const void*, const void*, const void*,

@@ -54,6 +54,31 @@ typedef struct {
     double count; /* values per channel behind the sums, for input_gradient */
 } bnc_norm_gradient;
 
+/* Group norm: x (n, a, c, s), each sample's groups of c / groups channels over their channels, a and s: channels-first has
+ * a = 1, channels-last s = 1. Instance norm is groups = c. y = act((x - mean) inv_std gamma + beta). */
+typedef struct {
+    int64_t n, a, c, s, groups;
+    const void *x;
+    void *y;
+    const void *gamma, *beta; /* (c,) or NULL */
+    void *running_mean,       /* (c,) or NULL, only with groups = c: moved towards the average */
+        *running_var;         /* of the samples' statistics */
+    double momentum, eps;
+    int unbiased, relu;
+    double *mean, *inv_std; /* (n, groups): written */
+} bnc_group_norm;
+
+/* Backward of the above. */
+typedef struct {
+    int64_t n, a, c, s, groups;
+    const void *x, *dy;           /* (n, a, c, s) */
+    const void *gamma, *beta;     /* (c,) or NULL */
+    const double *mean, *inv_std; /* (n, groups) */
+    int relu;
+    void *dx;             /* (n, a, c, s) */
+    void *dgamma, *dbeta; /* (c,) or NULL */
+} bnc_group_norm_gradient;
+
 /* A 2-D cross-correlation of x (n, ci, h, w) with weight (co, ci / groups, kh, kw) to y (n, co, oh, ow); channels_last says
  * that the images, not the weight, are (n, height, width, channels). Output pixel (i, j) reads input pixels
  * (i sh + k dh - ph, j sw + l dw - pw), 0 outside. A linear layer is the case of 1x1 images with channels last. */
@@ -165,6 +190,8 @@ typedef struct {
     O(batch_norm_backward, (const bnc_norm_gradient *))                                        \
     O(gradient_sums, (const bnc_norm_gradient *))                                              \
     O(input_gradient, (const bnc_norm_gradient *))                                             \
+    O(group_norm, (const bnc_group_norm *))                                                    \
+    O(group_norm_backward, (const bnc_group_norm_gradient *))                                  \
     /* y = act(conv(x) + bias [+ residual]) */                                                 \
     O(conv, (const bnc_conv *, const void *x, const void *weight, const void *bias,            \
              const void *residual, int relu, void *y))                                         \

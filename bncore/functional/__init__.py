@@ -32,7 +32,9 @@ from .dropout import (
     dropout_backward,
 )
 from .ghost import ghost_batch_norm, ghost_batch_norm_backward
+from .group_norm import group_norm, group_norm_backward
 from .halves import gradient_sums, input_gradient, normalize
+from .instance_norm import instance_norm, instance_norm_backward
 from .linear import linear, linear_backward
 from .loss import (
     bce_with_logits,
@@ -94,7 +96,11 @@ __all__ = [
     "global_max_pool",
     "global_max_pool_backward",
     "gradient_sums",
+    "group_norm",
+    "group_norm_backward",
     "input_gradient",
+    "instance_norm",
+    "instance_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "linear",

@@ -41,6 +41,13 @@ K(columns_input_gradient,
 K(slabs_input_gradient,
   (const bnc_real *x, const bnc_real *dy, const bnc_real *y, bnc_real *dx, bnc_real *dresidual,
    int64_t count, int64_t s, const struct bnc_coefficients *k, int relu))
+/* group_input_gradient.c: dx = (g gamma - mean_w - x_hat mean_wx) inv_std; k's mean_g and mean_gx are those of w = g gamma */
+K(columns_group_gradient,
+  (const bnc_real *x, const bnc_real *dy, bnc_real *dx, int64_t rows, int64_t c,
+   const bnc_real *gamma, const struct bnc_coefficients *k, int relu))
+K(slabs_group_gradient,
+  (const bnc_real *x, const bnc_real *dy, bnc_real *dx, int64_t count, int64_t s,
+   const bnc_real *gamma, const struct bnc_coefficients *k, int relu))
 /* gemm.c: C = A B or C += A B */
 K(gemm, (int transposed, const bnc_real *a, int64_t lda, const bnc_real *b, int64_t ldb,
          bnc_real *c, int64_t ldc, int64_t m, int64_t n, int64_t k, int add))

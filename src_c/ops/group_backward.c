@@ -1,0 +1,207 @@
+/* Group norm backward: per sample the channels' sums of g and g x_hat, which give the groups' two means and, added up over
+ * the samples in order, the gradients of beta and gamma; then one element-wise pass for dx. */
+#include "group_tiles.h"
+#include "norm_elementwise.h"
+
+int BNC_OP(gradient_sums)(const bnc_norm_gradient *); /* for the same samples as in forward */
+
+typedef struct {
+    const bnc_group_norm_gradient *a;
+    bnc_group_grid grid;
+    int64_t width;          /* of a coefficient array: that of the widest tile's layout */
+    double *sum_g, *sum_gx; /* (blocks, c): sums over the samples of a chunk */
+    atomic_int failed;
+} job;
+
+enum { HI, LO, SCALE, SHIFT, INV_STD, MEAN_W, MEAN_WX, GAMMA, COEFFICIENTS };
+
+/* One sample's part of a tile, in the scratch memory of its chunk. */
+typedef struct {
+    const job *j;
+    bnc_tile t;
+    bnc_layout l;
+    int64_t offset, stats;                   /* of its elements; of its groups' statistics */
+    double *mean, *inv_std, *sum_g, *sum_gx; /* (channels,) */
+    bnc_real *v[COEFFICIENTS];               /* (width,) */
+    struct bnc_coefficients k;               /* the same but gamma */
+} part;
+
+static const bnc_real *at(const void *p, int64_t offset)
+{ return p ? (const bnc_real *)p + offset : 0; }
+
+static void direct_sums(const part *p)
+{
+    const bnc_group_grid *g = &p->j->grid;
+    const bnc_group_norm_gradient *a = p->j->a;
+    memset(p->sum_g, 0, (size_t)p->t.channels * sizeof(double));
+    memset(p->sum_gx, 0, (size_t)p->t.channels * sizeof(double));
+    if (g->s == 1) {
+        KERNELS->columns_gradient_sums(at(a->x, p->offset), at(a->dy, p->offset), 0, 1,
+                                       p->t.channels, &p->k, a->relu, p->sum_g, p->sum_gx);
+        return;
+    }
+    for (int64_t c = 0; c < p->t.channels; c++)
+        for (int64_t s = 0; s < g->s; s += BNC_RUN) {
+            const int64_t o = p->offset + c * g->s + s;
+            KERNELS->slabs_gradient_sums(at(a->x, o), at(a->dy, o), 0, 1, g->s,
+                                         bnc_min(BNC_RUN, g->s - s), &p->k, c, a->relu,
+                                         p->sum_g + c, p->sum_gx + c);
+        }
+}
+
+static int sums(const part *p)
+{
+    const bnc_group_grid *g = &p->j->grid;
+    const bnc_group_norm_gradient *a = p->j->a;
+    if (bnc_tile_direct(g, &p->t)) {
+        direct_sums(p);
+        return BNC_OK;
+    }
+    return BNC_OP(gradient_sums)(
+        &(bnc_norm_gradient){.shape = {.n = g->a, .c = p->t.channels, .s = g->s},
+                             .x = at(a->x, p->offset),
+                             .dy = at(a->dy, p->offset),
+                             .gamma = at(a->gamma, p->t.c0),
+                             .beta = at(a->beta, p->t.c0),
+                             .mean = p->mean,
+                             .inv_std = p->inv_std,
+                             .relu = a->relu,
+                             .sum_g = p->sum_g,
+                             .sum_gx = p->sum_gx});
+}
+
+/* The groups' means of w = gamma g and of w x_hat, per channel of theirs. */
+static void group_means(const part *p)
+{
+    const bnc_group_grid *g = &p->j->grid;
+    const double over = 1 / (double)g->values;
+    for (int64_t j = 0, first = 0; j < p->t.groups; j++, first += g->channels) {
+        double w = 0, wx = 0;
+        for (int64_t c = first; c < first + g->channels; c++) {
+            w += (double)p->v[GAMMA][c] * p->sum_g[c];
+            wx += (double)p->v[GAMMA][c] * p->sum_gx[c];
+        }
+        for (int64_t c = first; c < first + g->channels; c++) {
+            p->v[MEAN_W][c] = (bnc_real)(w * over);
+            p->v[MEAN_WX][c] = (bnc_real)(wx * over);
+        }
+    }
+}
+
+static void columns(const bnc_pass *pass, int64_t o, int64_t rows, int64_t width)
+{
+    const part *p = pass->arg;
+    const bnc_group_norm_gradient *a = p->j->a;
+    o += p->offset;
+    KERNELS->columns_group_gradient(at(a->x, o), at(a->dy, o), (bnc_real *)a->dx + o, rows, width,
+                                    p->v[GAMMA], &p->k, a->relu);
+}
+
+static void slabs(const bnc_pass *pass, int64_t o, int64_t count, int64_t s, int64_t channel)
+{
+    const part *p = pass->arg;
+    const bnc_group_norm_gradient *a = p->j->a;
+    const struct bnc_coefficients k = bnc_from_channel(&p->k, channel);
+    o += p->offset;
+    KERNELS->slabs_group_gradient(at(a->x, o), at(a->dy, o), (bnc_real *)a->dx + o, count, s,
+                                  p->v[GAMMA] + channel, &k, a->relu);
+}
+
+static void coefficients(const part *p)
+{
+    const bnc_group_grid *g = &p->j->grid;
+    const bnc_group_norm_gradient *a = p->j->a;
+    const bnc_real *gamma = at(a->gamma, p->t.c0);
+    const int64_t c = p->t.channels;
+    bnc_group_to_channels(g, &p->t, a->mean + p->stats, p->mean);
+    bnc_group_to_channels(g, &p->t, a->inv_std + p->stats, p->inv_std);
+    KERNELS->forward_coefficients(c, p->mean, p->inv_std, 0, 0, gamma, at(a->beta, p->t.c0),
+                                  p->v[HI], p->v[LO], p->v[SCALE], p->v[SHIFT]);
+    for (int64_t i = 0; i < c; i++) p->v[INV_STD][i] = (bnc_real)p->inv_std[i];
+    for (int64_t i = 0; i < c; i++) p->v[GAMMA][i] = gamma ? gamma[i] : 1;
+}
+
+/* Everything of one sample's part of a tile; its sums are added to those of the chunk. */
+static int sample(part *p, double *restrict sum_g, double *restrict sum_gx)
+{
+    coefficients(p);
+    const int error = sums(p);
+    if (error) return error;
+    group_means(p);
+    for (int64_t i = 0; i < p->t.channels; i++) {
+        sum_g[i] += p->sum_g[i];
+        sum_gx[i] += p->sum_gx[i];
+    }
+    for (int i = 0; i < COEFFICIENTS; i++) bnc_spread(&p->l, p->v[i]);
+    const bnc_shape shape = {.n = p->j->grid.a, .c = p->t.channels, .s = p->j->grid.s};
+    bnc_pass pass = {.shape = &shape, .l = &p->l, .columns = columns, .slabs = slabs, .arg = p};
+    bnc_pass_run(&pass);
+    return BNC_OK;
+}
+
+static void *scratch(const job *j, part *p)
+{
+    const size_t doubles = bnc_padded((size_t)j->grid.c * sizeof(double)),
+                 reals = bnc_padded((size_t)j->width * sizeof(bnc_real));
+    void *memory = bnc_pool_get(4 * doubles + COEFFICIENTS * reals);
+    if (!memory) return 0;
+    bnc_arena arena = {memory};
+    double **const d[] = {&p->mean, &p->inv_std, &p->sum_g, &p->sum_gx};
+    for (int i = 0; i < 4; i++) *d[i] = bnc_take(&arena, doubles);
+    for (int i = 0; i < COEFFICIENTS; i++) p->v[i] = bnc_take(&arena, reals);
+    p->k = (struct bnc_coefficients){p->v[HI],      p->v[LO],     p->v[SCALE],  p->v[SHIFT],
+                                     p->v[INV_STD], p->v[MEAN_W], p->v[MEAN_WX]};
+    return memory;
+}
+
+static void chunk(int64_t k, void *arg)
+{
+    job *j = arg;
+    const bnc_group_grid *g = &j->grid;
+    const int64_t block = k / g->group_blocks, begin = block * g->chunk_items,
+                  end = bnc_min(begin + g->chunk_items, g->n);
+    part p = {.j = j, .t = bnc_tile_at(g, k, begin)};
+    p.l = bnc_layout_of(g->a, p.t.channels, g->s); /* that of all tiles of the chunk */
+    void *memory = scratch(j, &p);
+    int error = memory ? BNC_OK : BNC_NO_MEMORY;
+    const int64_t sum = block * g->c + p.t.c0;
+    for (int64_t i = begin; i < end && !error; i++) {
+        p.offset = i * g->item + p.t.c0 * g->s;
+        p.stats = i * g->groups + p.t.g0;
+        error = sample(&p, j->sum_g + sum, j->sum_gx + sum);
+    }
+    bnc_pool_put(memory);
+    if (error) atomic_store(&j->failed, error);
+}
+
+static void add_up(const job *j, const double *sums, bnc_real *result)
+{
+    const int64_t c = j->grid.c;
+    for (int64_t i = 0; result && i < c; i++) {
+        double sum = 0;
+        for (int64_t block = 0; block < j->grid.blocks; block++) sum += sums[block * c + i];
+        result[i] = (bnc_real)sum;
+    }
+}
+
+int BNC_OP(group_norm_backward)(const bnc_group_norm_gradient *a)
+{
+    if (a->n * a->a * a->c * a->s == 0) {
+        if (a->dgamma) memset(a->dgamma, 0, (size_t)a->c * sizeof(bnc_real));
+        if (a->dbeta) memset(a->dbeta, 0, (size_t)a->c * sizeof(bnc_real));
+        return BNC_OK;
+    }
+    job j = {.a = a, .grid = bnc_group_grid_of(a->n, a->a, a->c, a->s, a->groups)};
+    const bnc_layout l = bnc_layout_of(a->a, a->c, a->s);
+    j.width = a->a > 1 ? bnc_coefficient_count(&l) : a->c;
+    const size_t values = (size_t)(j.grid.blocks * a->c);
+    j.sum_g = bnc_pool_get(2 * values * sizeof *j.sum_g);
+    if (!j.sum_g) return BNC_NO_MEMORY;
+    j.sum_gx = j.sum_g + values;
+    memset(j.sum_g, 0, 2 * values * sizeof *j.sum_g);
+    bnc_run(chunk, &j, bnc_group_chunks(&j.grid), bnc_group_threads(&j.grid));
+    add_up(&j, j.sum_g, a->dbeta);
+    add_up(&j, j.sum_gx, a->dgamma);
+    bnc_pool_put(j.sum_g);
+    return atomic_load(&j.failed);
+}
