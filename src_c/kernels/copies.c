@@ -89,6 +89,26 @@ void BNC_KERNEL(transpose)(const bnc_real *restrict src, int64_t src_pitch, int6
     }
 }
 
+/* a[j s + i] = a[j] for j < c, i < s, in place. Whole vectors are stored, what is too much of one is overwritten by the
+ * next: some values at a time are set aside, from the end, and their runs written in the order of the memory. */
+void BNC_KERNEL(spread)(bnc_real *a, int64_t c, int64_t s)
+{
+    enum { ASIDE = 64 };
+    bnc_real values[ASIDE];
+    const int64_t stored = (s + VL - 1) / VL * VL;
+    for (int64_t end = c, n; end > 0; end -= n) {
+        n = end < ASIDE ? end : ASIDE;
+        memcpy(values, a + end - n, (size_t)n * sizeof *a);
+        const bnc_real *last = a + end * s;
+        bnc_real *to = a + (end - n) * s;
+        for (int64_t j = 0; j < n; j++, to += s)
+            if (to + stored <= last)
+                for (int64_t i = 0; i < stored; i += VL) vstore(to + i, vset(values[j]));
+            else
+                for (int64_t i = 0; i < s; i++) to[i] = values[j];
+    }
+}
+
 /* Variants of finish_rows: what is the same for every element becomes a literal. `src` may be `dst`
  * itself, element for element, hence no restrict. */
 BNC_INLINE void finish(const bnc_real *src, int64_t src_pitch, const bnc_real *bias,

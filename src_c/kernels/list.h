@@ -10,10 +10,9 @@ K(slabs_moments,
 K(merge_moments, (int64_t c, double n1, double *mean1, double *m2_1, double n2, const double *mean2,
                   const double *m2_2))
 /* norm_coefficients.c: statistics -> what the element-wise passes need */
-K(forward_coefficients,
-  (int64_t c, const double *mean, const double *inv_std, const double *r, const double *d,
-   const bnc_real *gamma, const bnc_real *beta, bnc_real *hi, bnc_real *lo, bnc_real *scale,
-   bnc_real *shift))
+K(forward_coefficients, (int64_t c, const double *mean, const double *inv_std, const double *r,
+                         const double *d, const bnc_real *gamma, const bnc_real *beta, bnc_real *hi,
+                         bnc_real *lo, bnc_real *scale, bnc_real *shift))
 K(finish_statistics,
   (int64_t c, double m, double momentum, double eps, int unbiased, const double *mean,
    double *m2_to_inv_std, bnc_real *running_mean, bnc_real *running_var))
@@ -61,6 +60,7 @@ K(transpose, (const bnc_real *src, int64_t src_pitch, int64_t src_step, bnc_real
 K(finish_rows, (const bnc_real *src, int64_t src_pitch, const bnc_real *bias, int64_t bias_row,
                 int64_t bias_step, const bnc_real *residual, bnc_real *dst, int64_t dst_pitch,
                 int64_t rows, int64_t n, int relu))
+K(spread, (bnc_real * a, int64_t c, int64_t s))
 K(multiply_add, (const bnc_real *a, const bnc_real *b, bnc_real *c, int64_t n))
 /* activation.c: y = f(x), dx = dy f'(x), the dropout mask; in place is allowed */
 K(activation, (const bnc_real *x, bnc_real *y, int64_t n, int kind, bnc_real slope))

@@ -120,6 +120,12 @@ BNC_INLINE void piece(const bnc_real *x, const bnc_real *dy, const bnc_real *y, 
             s[v] += g;
             t[v] += g * (centred * inv);
         }
+    for (; i + VL <= len; i += VL) {
+        vreal centred = (vload(x + i) - hi) - lo;
+        vreal g = gated(gate, vload(dy + i), centred, y + i, scale, shift);
+        s[0] += g;
+        t[0] += g * (centred * inv);
+    }
     for (; i < len; i++) {
         bnc_real centred = (x[i] - ch.hi) - ch.lo;
         bnc_real g = BNC_G(gate, dy[i], centred, y[i], ch.scale, ch.shift);

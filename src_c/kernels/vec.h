@@ -42,12 +42,15 @@ BNC_INLINE void vstore(bnc_real *p, vreal v) { *(vreal_unaligned *)p = v; }
 BNC_INLINE vreal vzero(void) { return (vreal){0}; }
 /* a - 0 is a for every a, the sign of zero included */
 BNC_INLINE vreal vset(bnc_real a) { return a - (vreal){0}; }
-/* Sum of the lanes in double, in a fixed order. */
+/* Sum of the lanes in double, in a fixed order: halves are added to halves, which waits for few additions. */
 BNC_INLINE double vsum(vreal v)
 {
-    double s = 0;
-    for (int i = 0; i < VL; i++) s += (double)v[i];
-    return s;
+    double s[VL];
+    for (int i = 0; i < VL; i++) s[i] = (double)v[i];
+#pragma GCC unroll 4
+    for (int half = VL / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) s[i] += s[i + half];
+    return s[0];
 }
 /* v where the lane of the comparison result `mask` is all ones, else 0. */
 BNC_INLINE vreal vand(vint mask, vreal v) { return (vreal)(mask & (vint)v); }

@@ -1,14 +1,12 @@
 /* Group norm backward: per sample the channels' sums of g and g x_hat, which give the groups' two means and, added up over
  * the samples in order, the gradients of beta and gamma; then one element-wise pass for dx. */
 #include "group_tiles.h"
-#include "norm_elementwise.h"
 
 int BNC_OP(gradient_sums)(const bnc_norm_gradient *); /* for the same samples as in forward */
 
 typedef struct {
     const bnc_group_norm_gradient *a;
     bnc_group_grid grid;
-    int64_t width;          /* of a coefficient array: that of the widest tile's layout */
     double *sum_g, *sum_gx; /* (blocks, c): sums over the samples of a chunk */
     atomic_int failed;
 } job;
@@ -21,7 +19,7 @@ typedef struct {
     bnc_tile t;
     bnc_layout l;
     int64_t offset, stats;                   /* of its elements; of its groups' statistics */
-    double *mean, *inv_std, *sum_g, *sum_gx; /* (channels,) */
+    double *mean, *inv_std, *sum_g, *sum_gx; /* (channels,); the sums have room for (width,) */
     bnc_real *v[COEFFICIENTS];               /* (width,) */
     struct bnc_coefficients k;               /* the same but gamma */
 } part;
@@ -29,22 +27,34 @@ typedef struct {
 static const bnc_real *at(const void *p, int64_t offset)
 { return p ? (const bnc_real *)p + offset : 0; }
 
+/* (width,) sums of one row of columns -> (channels,) */
+static void fold(const bnc_layout *l, double *sums)
+{
+    for (int64_t c = 0; c < l->c && l->s > 1; c++) {
+        double sum = 0;
+        for (int64_t i = c * l->s; i < (c + 1) * l->s; i++) sum += sums[i];
+        sums[c] = sum;
+    }
+}
+
 static void direct_sums(const part *p)
 {
-    const bnc_group_grid *g = &p->j->grid;
     const bnc_group_norm_gradient *a = p->j->a;
-    memset(p->sum_g, 0, (size_t)p->t.channels * sizeof(double));
-    memset(p->sum_gx, 0, (size_t)p->t.channels * sizeof(double));
-    if (g->s == 1) {
-        KERNELS->columns_gradient_sums(at(a->x, p->offset), at(a->dy, p->offset), 0, 1,
-                                       p->t.channels, &p->k, a->relu, p->sum_g, p->sum_gx);
+    const int64_t count = bnc_coefficient_count(&p->l), slab = p->l.s;
+    memset(p->sum_g, 0, (size_t)count * sizeof(double));
+    memset(p->sum_gx, 0, (size_t)count * sizeof(double));
+    if (p->l.columns) {
+        KERNELS->columns_gradient_sums(at(a->x, p->offset), at(a->dy, p->offset), 0, 1, count,
+                                       &p->k, a->relu, p->sum_g, p->sum_gx);
+        fold(&p->l, p->sum_g);
+        fold(&p->l, p->sum_gx);
         return;
     }
-    for (int64_t c = 0; c < p->t.channels; c++)
-        for (int64_t s = 0; s < g->s; s += BNC_RUN) {
-            const int64_t o = p->offset + c * g->s + s;
-            KERNELS->slabs_gradient_sums(at(a->x, o), at(a->dy, o), 0, 1, g->s,
-                                         bnc_min(BNC_RUN, g->s - s), &p->k, c, a->relu,
+    for (int64_t c = 0; c < count; c++)
+        for (int64_t s = 0; s < slab; s += BNC_RUN) {
+            const int64_t o = p->offset + c * slab + s;
+            KERNELS->slabs_gradient_sums(at(a->x, o), at(a->dy, o), 0, 1, slab,
+                                         bnc_min(BNC_RUN, slab - s), &p->k, c, a->relu,
                                          p->sum_g + c, p->sum_gx + c);
         }
 }
@@ -74,18 +84,21 @@ static int sums(const part *p)
 static void group_means(const part *p)
 {
     const bnc_group_grid *g = &p->j->grid;
+    const bnc_real *gamma = at(p->j->a->gamma, p->t.c0);
     const double over = 1 / (double)g->values;
     for (int64_t j = 0, first = 0; j < p->t.groups; j++, first += g->channels) {
         double w = 0, wx = 0;
         for (int64_t c = first; c < first + g->channels; c++) {
-            w += (double)p->v[GAMMA][c] * p->sum_g[c];
-            wx += (double)p->v[GAMMA][c] * p->sum_gx[c];
+            w += (gamma ? (double)gamma[c] : 1) * p->sum_g[c];
+            wx += (gamma ? (double)gamma[c] : 1) * p->sum_gx[c];
         }
         for (int64_t c = first; c < first + g->channels; c++) {
             p->v[MEAN_W][c] = (bnc_real)(w * over);
             p->v[MEAN_WX][c] = (bnc_real)(wx * over);
         }
     }
+    bnc_spread(&p->l, p->v[MEAN_W]);
+    bnc_spread(&p->l, p->v[MEAN_WX]);
 }
 
 static void columns(const bnc_pass *pass, int64_t o, int64_t rows, int64_t width)
@@ -118,7 +131,9 @@ static void coefficients(const part *p)
     KERNELS->forward_coefficients(c, p->mean, p->inv_std, 0, 0, gamma, at(a->beta, p->t.c0),
                                   p->v[HI], p->v[LO], p->v[SCALE], p->v[SHIFT]);
     for (int64_t i = 0; i < c; i++) p->v[INV_STD][i] = (bnc_real)p->inv_std[i];
-    for (int64_t i = 0; i < c; i++) p->v[GAMMA][i] = gamma ? gamma[i] : 1;
+    bnc_real *const all[] = {p->v[HI], p->v[LO], p->v[INV_STD], p->v[SCALE], p->v[SHIFT]};
+    const int needed = p->j->a->relu ? 5 : 3; /* the last two tell where the ReLU was open */
+    for (int i = 0; i < needed; i++) bnc_spread(&p->l, all[i]);
 }
 
 /* Everything of one sample's part of a tile; its sums are added to those of the chunk. */
@@ -132,17 +147,17 @@ static int sample(part *p, double *restrict sum_g, double *restrict sum_gx)
         sum_g[i] += p->sum_g[i];
         sum_gx[i] += p->sum_gx[i];
     }
-    for (int i = 0; i < COEFFICIENTS; i++) bnc_spread(&p->l, p->v[i]);
     const bnc_shape shape = {.n = p->j->grid.a, .c = p->t.channels, .s = p->j->grid.s};
     bnc_pass pass = {.shape = &shape, .l = &p->l, .columns = columns, .slabs = slabs, .arg = p};
     bnc_pass_run(&pass);
     return BNC_OK;
 }
 
-static void *scratch(const job *j, part *p)
+static void *take_scratch(const job *j, part *p)
 {
-    const size_t doubles = bnc_padded((size_t)j->grid.c * sizeof(double)),
-                 reals = bnc_padded((size_t)j->width * sizeof(bnc_real));
+    const int64_t width = bnc_group_width(&j->grid);
+    const size_t doubles = bnc_padded((size_t)width * sizeof(double)),
+                 reals = bnc_padded((size_t)width * sizeof(bnc_real));
     void *memory = bnc_pool_get(4 * doubles + COEFFICIENTS * reals);
     if (!memory) return 0;
     bnc_arena arena = {memory};
@@ -161,9 +176,12 @@ static void chunk(int64_t k, void *arg)
     const int64_t block = k / g->group_blocks, begin = block * g->chunk_items,
                   end = bnc_min(begin + g->chunk_items, g->n);
     part p = {.j = j, .t = bnc_tile_at(g, k, begin)};
-    p.l = bnc_layout_of(g->a, p.t.channels, g->s); /* that of all tiles of the chunk */
-    void *memory = scratch(j, &p);
+    p.l = bnc_tile_layout(g, p.t.channels); /* that of all tiles of the chunk */
+    void *memory = take_scratch(j, &p);
     int error = memory ? BNC_OK : BNC_NO_MEMORY;
+    for (int64_t c = 0; memory && c < p.t.channels; c++)
+        p.v[GAMMA][c] = j->a->gamma ? at(j->a->gamma, p.t.c0)[c] : 1;
+    if (memory) bnc_spread(&p.l, p.v[GAMMA]);
     const int64_t sum = block * g->c + p.t.c0;
     for (int64_t i = begin; i < end && !error; i++) {
         p.offset = i * g->item + p.t.c0 * g->s;
@@ -192,8 +210,6 @@ int BNC_OP(group_norm_backward)(const bnc_group_norm_gradient *a)
         return BNC_OK;
     }
     job j = {.a = a, .grid = bnc_group_grid_of(a->n, a->a, a->c, a->s, a->groups)};
-    const bnc_layout l = bnc_layout_of(a->a, a->c, a->s);
-    j.width = a->a > 1 ? bnc_coefficient_count(&l) : a->c;
     const size_t values = (size_t)(j.grid.blocks * a->c);
     j.sum_g = bnc_pool_get(2 * values * sizeof *j.sum_g);
     if (!j.sum_g) return BNC_NO_MEMORY;

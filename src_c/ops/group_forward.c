@@ -36,14 +36,13 @@ static int runs_moments(const bnc_real *x, int64_t count, int64_t len, double *m
 }
 
 /* One sample (a, c, s) with a > 1: statistics of channels, merged to those of groups (Chan, Golub & LeVeque 1979, for sets
- * of one size). `scratch` (2 c). */
+ * of one size). each, each_m2: scratch (c,). */
 static int sample_moments(const bnc_group_grid *g, const bnc_real *x, double *mean, double *m2,
-                          double *scratch)
+                          double *each, double *each_m2)
 {
     const bnc_shape shape = {.n = g->a, .c = g->c, .s = g->s};
     if (g->channels == 1) return BNC_OP(statistics)(&shape, x, mean, m2);
-    const double *each = scratch, *each_m2 = scratch + g->c;
-    const int error = BNC_OP(statistics)(&shape, x, scratch, scratch + g->c);
+    const int error = BNC_OP(statistics)(&shape, x, each, each_m2);
     const double n = (double)(g->a * g->s), over = 1 / (double)g->channels;
     for (int64_t j = 0; j < g->groups; j++, each += g->channels, each_m2 += g->channels) {
         double shift = 0, square = 0, within = 0;
@@ -60,7 +59,7 @@ static int sample_moments(const bnc_group_grid *g, const bnc_real *x, double *me
 }
 
 /* Statistics of the tile's groups, into their places in a->mean and a->inv_std. */
-static int measure(job *j, const bnc_tile *t, double *scratch)
+static int measure(job *j, const bnc_tile *t, double *each, double *each_m2)
 {
     const bnc_group_grid *g = &j->grid;
     const int64_t first = t->i0 * g->groups + t->g0, count = t->items * t->groups;
@@ -72,42 +71,61 @@ static int measure(job *j, const bnc_tile *t, double *scratch)
     else
         for (int64_t i = 0; i < t->items && !error; i++)
             error = sample_moments(g, x + i * g->item, mean + i * g->groups, m2 + i * g->groups,
-                                   scratch);
+                                   each, each_m2);
     if (error) return error;
     if (j->m2) memcpy(j->m2 + first, m2, (size_t)count * sizeof *m2);
     KERNELS->finish_statistics(count, (double)g->values, 0, j->a->eps, 0, mean, m2, 0, 0);
     return BNC_OK;
 }
 
-/* y of one sample's part of a tile. `scratch`: 2 c doubles, then `reals` (4 c). */
-static int apply(const job *j, const bnc_tile *t, int64_t item, double *scratch, bnc_real *reals)
+/* The scratch memory of a chunk. */
+typedef struct {
+    double *mean, *inv_std; /* (c,) */
+    bnc_real *v[4];         /* (width,) */
+} scratch;
+
+static void *take_scratch(const job *j, scratch *s)
+{
+    const size_t doubles = bnc_padded((size_t)j->grid.c * sizeof(double)),
+                 reals = bnc_padded((size_t)bnc_group_width(&j->grid) * sizeof(bnc_real));
+    void *memory = bnc_pool_get(2 * doubles + 4 * reals);
+    bnc_arena arena = {memory};
+    if (!memory) return 0;
+    s->mean = bnc_take(&arena, doubles);
+    s->inv_std = bnc_take(&arena, doubles);
+    for (int i = 0; i < 4; i++) s->v[i] = bnc_take(&arena, reals);
+    return memory;
+}
+
+/* y of sample i's part of a tile. */
+static int apply(const job *j, const bnc_tile *t, int64_t i, const scratch *s)
 {
     const bnc_group_grid *g = &j->grid;
     const bnc_group_norm *a = j->a;
-    const int64_t o = t->offset + item * g->item, stats = (t->i0 + item) * g->groups + t->g0;
-    double *mean = scratch, *inv_std = scratch + g->c;
-    bnc_group_to_channels(g, t, a->mean + stats, mean);
-    bnc_group_to_channels(g, t, a->inv_std + stats, inv_std);
-    const bnc_real *gamma = at(a->gamma, t->c0), *beta = at(a->beta, t->c0);
+    const int64_t o = i * g->item + t->c0 * g->s, stats = i * g->groups + t->g0;
+    bnc_group_to_channels(g, t, a->mean + stats, s->mean);
+    bnc_group_to_channels(g, t, a->inv_std + stats, s->inv_std);
+    const bnc_real *x = at(a->x, o), *gamma = at(a->gamma, t->c0), *beta = at(a->beta, t->c0);
+    bnc_real *y = (bnc_real *)a->y + o;
     if (!bnc_tile_direct(g, t))
         return BNC_OP(normalize)(&(bnc_norm){.shape = {.n = g->a, .c = t->channels, .s = g->s},
-                                             .x = at(a->x, o),
-                                             .y = (bnc_real *)a->y + o,
+                                             .x = x,
+                                             .y = y,
                                              .gamma = gamma,
                                              .beta = beta,
-                                             .mean = mean,
-                                             .inv_std = inv_std,
+                                             .mean = s->mean,
+                                             .inv_std = s->inv_std,
                                              .relu = a->relu});
-    bnc_real *hi = reals, *lo = hi + g->c, *scale = lo + g->c, *shift = scale + g->c;
-    const struct bnc_coefficients k = {.hi = hi, .lo = lo, .scale = scale, .shift = shift};
-    KERNELS->forward_coefficients(t->channels, mean, inv_std, 0, 0, gamma, beta, hi, lo, scale,
-                                  shift);
-    if (g->s == 1)
-        KERNELS->columns_normalize(at(a->x, o), 0, (bnc_real *)a->y + o, 1, t->channels, &k,
-                                   a->relu);
+    const struct bnc_coefficients k = {
+        .hi = s->v[0], .lo = s->v[1], .scale = s->v[2], .shift = s->v[3]};
+    const bnc_layout l = bnc_tile_layout(g, t->channels);
+    KERNELS->forward_coefficients(t->channels, s->mean, s->inv_std, 0, 0, gamma, beta, s->v[0],
+                                  s->v[1], s->v[2], s->v[3]);
+    for (int q = 0; q < 4; q++) bnc_spread(&l, s->v[q]);
+    if (l.columns)
+        KERNELS->columns_normalize(x, 0, y, 1, l.width, &k, a->relu);
     else
-        KERNELS->slabs_normalize(at(a->x, o), 0, (bnc_real *)a->y + o, t->channels, g->s, &k,
-                                 a->relu);
+        KERNELS->slabs_normalize(x, 0, y, t->channels, g->s, &k, a->relu);
     return BNC_OK;
 }
 
@@ -115,17 +133,17 @@ static void chunk(int64_t k, void *arg)
 {
     job *j = arg;
     const bnc_group_grid *g = &j->grid;
-    double *scratch = bnc_pool_get((size_t)g->c * (2 * sizeof(double) + 4 * sizeof(bnc_real)));
-    int error = scratch ? BNC_OK : BNC_NO_MEMORY;
+    scratch s;
+    void *memory = take_scratch(j, &s);
+    int error = memory ? BNC_OK : BNC_NO_MEMORY;
     const int64_t begin = k / g->group_blocks * g->chunk_items,
                   end = bnc_min(begin + g->chunk_items, g->n);
-    for (int64_t i = begin; i < end && !error; i += g->tile_items) {
-        const bnc_tile t = bnc_tile_at(g, k, i);
-        error = measure(j, &t, scratch);
-        for (int64_t item = 0; item < t.items && !error; item++)
-            error = apply(j, &t, item, scratch, (bnc_real *)(scratch + 2 * g->c));
+    for (int64_t first = begin; first < end && !error; first += g->tile_items) {
+        const bnc_tile t = bnc_tile_at(g, k, first);
+        error = measure(j, &t, s.mean, s.inv_std);
+        for (int64_t i = first; i < first + t.items && !error; i++) error = apply(j, &t, i, &s);
     }
-    bnc_pool_put(scratch);
+    bnc_pool_put(memory);
     if (error) atomic_store(&j->failed, error);
 }
 

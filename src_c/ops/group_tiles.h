@@ -10,11 +10,12 @@
 
 #include <stdatomic.h>
 
-#include "norm_layout.h"
+#include "norm_elementwise.h"
 
 enum {
     BNC_ONE_THREAD = 2 * BNC_GRAIN, /* elements up to which bnc_threads says 1 */
     BNC_FEW_CHUNKS = 8,             /* fewer chunks than this do not share out evenly */
+    BNC_TINY_SLAB = 16,             /* slabs so short are walked as columns, even of one row */
 };
 
 typedef struct {
@@ -79,6 +80,20 @@ static inline bnc_tile bnc_tile_at(const bnc_group_grid *g, int64_t k, int64_t i
 /* Whether a sample's part of a tile goes to kernels directly: one run of memory, and no work for two. */
 static inline int bnc_tile_direct(const bnc_group_grid *g, const bnc_tile *t)
 { return g->a == 1 && t->channels * g->s < BNC_ONE_THREAD; }
+
+/* How a sample's part of a tile is walked: channels x space, or rows of `a` times that. */
+static inline bnc_layout bnc_tile_layout(const bnc_group_grid *g, int64_t channels)
+{
+    if (g->a == 1 && g->s <= BNC_TINY_SLAB) return bnc_columns_layout(1, channels, g->s);
+    return bnc_layout_of(g->a, channels, g->s);
+}
+
+/* Length of a coefficient array that serves every tile. */
+static inline int64_t bnc_group_width(const bnc_group_grid *g)
+{
+    const bnc_layout l = bnc_tile_layout(g, g->c);
+    return bnc_max(g->c, bnc_coefficient_count(&l));
+}
 
 /* (groups,) statistics of one sample -> (channels,) */
 static inline void bnc_group_to_channels(const bnc_group_grid *g, const bnc_tile *t,

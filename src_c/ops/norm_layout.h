@@ -73,12 +73,11 @@ static inline bnc_layout bnc_layout_of(int64_t n, int64_t c, int64_t s)
 static inline int64_t bnc_coefficient_count(const bnc_layout *l)
 { return l->columns ? l->width : l->c; }
 
-/* Repeats (c,) numbers to (width,), in place at the front of `a`. Backwards, so that nothing is overwritten early. */
+/* Repeats (c,) numbers to (width,), in place at the front of `a`. */
 static inline void bnc_spread(const bnc_layout *l, bnc_real *a)
 {
     if (!l->columns) return;
-    if (l->s > 1)
-        for (int64_t j = l->c * l->s - 1; j >= 0; j--) a[j] = a[j / l->s];
+    if (l->s > 1) KERNELS->spread(a, l->c, l->s);
     const int64_t row = l->c * l->s;
     for (int64_t j = row; j < l->width; j++) a[j] = a[j - row];
 }
