@@ -10,6 +10,7 @@ _Gradients = tuple[_Array | None, _Array, _Array | None]
 __all__ = [
     "GroupSaved",
     "NormSaved",
+    "RowsSaved",
     "activation",
     "activation_backward",
     "adamw_step",
@@ -40,6 +41,7 @@ __all__ = [
     "input_gradient",
     "instance_norm",
     "isa_names",
+    "layer_norm",
     "linear",
     "linear_backward",
     "mask_scale",
@@ -53,6 +55,8 @@ __all__ = [
     "pool_trim",
     "recurrent",
     "recurrent_backward",
+    "rms_norm",
+    "rows_norm_backward",
     "scale_",
     "select_isa",
     "set_cpu_quota",
@@ -101,6 +105,25 @@ class NormSaved:
     def has_residual(self) -> bool: ...
     @property
     def mean(self) -> _Array: ...
+    @property
+    def inv_std(self) -> _Array: ...
+
+@final
+class RowsSaved:
+    @property
+    def x(self) -> _Array: ...
+    @property
+    def weight(self) -> _Array | None: ...
+    @property
+    def bias(self) -> _Array | None: ...
+    @property
+    def relu(self) -> bool: ...
+    @property
+    def axes(self) -> int: ...
+    @property
+    def squared(self) -> int: ...
+    @property
+    def mean(self) -> _Array | None: ...
     @property
     def inv_std(self) -> _Array: ...
 
@@ -272,6 +295,28 @@ def input_gradient(
     sum_dy_x_hat: _Array,
     out: _Array | None,
 ) -> tuple[_Array, _Array | None]: ...
+def layer_norm(
+    x: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    eps: float,
+    relu: bool,
+    axis: int | tuple[int, ...],
+    out: _Array | None,
+) -> tuple[_Array, RowsSaved]: ...
+def rms_norm(
+    x: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    eps: float,
+    squared: int,
+    relu: bool,
+    axis: int | tuple[int, ...],
+    out: _Array | None,
+) -> tuple[_Array, RowsSaved]: ...
+def rows_norm_backward(
+    dy: _Array, saved: RowsSaved, dweight: _Array | None, dbias: _Array | None, out: _Array | None
+) -> tuple[_Array, _Array | None, _Array | None]: ...
 def sgd_step(
     param: _Array,
     grad: _Array,

@@ -17,6 +17,7 @@ include "_native_group.pxi"
 include "_native_optimizer.pxi"
 include "_native_pooling.pxi"
 include "_native_recurrent.pxi"
+include "_native_rows.pxi"
 include "_native_runtime.pxi"
 
 __all__ = [

@@ -64,6 +64,28 @@ cdef extern from "bncore.h" nogil:
         void* dx
         void* dgamma
         void* dbeta
+    ctypedef struct bnc_rows:
+        int64_t rows, d, squared
+        const void* x
+        void* y
+        const void* gamma
+        const void* beta
+        double eps
+        int relu
+        double* mean
+        double* inv_std
+    ctypedef struct bnc_rows_gradient:
+        int64_t rows, d, squared
+        const void* x
+        const void* dy
+        const void* gamma
+        const void* beta
+        const double* mean
+        const double* inv_std
+        int relu
+        void* dx
+        void* dgamma
+        void* dbeta
     ctypedef struct bnc_pooling:
         int64_t n, c, h, w, h_out, w_out
         int64_t kernel[2]
@@ -148,6 +170,8 @@ cdef extern from "bncore.h" nogil:
         int (*input_gradient)(const bnc_norm_gradient*) noexcept nogil
         int (*group_norm)(const bnc_group_norm*) noexcept nogil
         int (*group_norm_backward)(const bnc_group_norm_gradient*) noexcept nogil
+        int (*rows_norm)(const bnc_rows*) noexcept nogil
+        int (*rows_norm_backward)(const bnc_rows_gradient*) noexcept nogil
         int (*conv)(const bnc_conv*, const void*, const void*, const void*, const void*, int,
                     void*) noexcept nogil
         int (*conv_transpose)(const bnc_conv*, const void*, const void*, const void*, const void*,

@@ -78,6 +78,29 @@ typedef struct {
     void *dx;             /* (n, a, c, s) */
     void *dgamma, *dbeta; /* (c,) or NULL */
 } bnc_group_norm_gradient;
+/* A norm over rows of d values: y = act(x_hat gamma + beta). Layer norm: x_hat = (x - mean) inv_std, of the whole row;
+ * RMS norm: x_hat = x inv_std, of the mean square of the row's first `squared` values. */
+typedef struct {
+    int64_t rows, d;
+    int64_t squared;          /* 0 for layer norm */
+    const void *x;            /* (rows, d) */
+    void *y;                  /* (rows, d) */
+    const void *gamma, *beta; /* (d,) or NULL */
+    double eps;
+    int relu;
+    double *mean, *inv_std; /* (rows,), written; mean is NULL for RMS norm */
+} bnc_rows;
+
+/* Backward of the above. */
+typedef struct {
+    int64_t rows, d, squared;
+    const void *x, *dy;           /* (rows, d) */
+    const void *gamma, *beta;     /* (d,) or NULL */
+    const double *mean, *inv_std; /* (rows,); mean is NULL for RMS norm */
+    int relu;
+    void *dx;             /* (rows, d) */
+    void *dgamma, *dbeta; /* (d,) or NULL */
+} bnc_rows_gradient;
 
 /* A 2-D cross-correlation of x (n, ci, h, w) with weight (co, ci / groups, kh, kw) to y (n, co, oh, ow); channels_last says
  * that the images, not the weight, are (n, height, width, channels). Output pixel (i, j) reads input pixels
@@ -192,6 +215,8 @@ typedef struct {
     O(input_gradient, (const bnc_norm_gradient *))                                             \
     O(group_norm, (const bnc_group_norm *))                                                    \
     O(group_norm_backward, (const bnc_group_norm_gradient *))                                  \
+    O(rows_norm, (const bnc_rows *))                                                           \
+    O(rows_norm_backward, (const bnc_rows_gradient *))                                         \
     /* y = act(conv(x) + bias [+ residual]) */                                                 \
     O(conv, (const bnc_conv *, const void *x, const void *weight, const void *bias,            \
              const void *residual, int relu, void *y))                                         \

@@ -35,6 +35,7 @@ from .ghost import ghost_batch_norm, ghost_batch_norm_backward
 from .group_norm import group_norm, group_norm_backward
 from .halves import gradient_sums, input_gradient, normalize
 from .instance_norm import instance_norm, instance_norm_backward
+from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward
 from .loss import (
     bce_with_logits,
@@ -65,6 +66,7 @@ from .pooling import (
 )
 from .recurrent import recurrent, recurrent_backward
 from .renorm import batch_renorm
+from .rms_norm import rms_norm, rms_norm_backward
 
 __all__ = [
     "GradientSums",
@@ -101,6 +103,8 @@ __all__ = [
     "input_gradient",
     "instance_norm",
     "instance_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "linear",
@@ -115,6 +119,8 @@ __all__ = [
     "recurrent_backward",
     "relu",
     "relu_backward",
+    "rms_norm",
+    "rms_norm_backward",
     "scale_",
     "sgd_step",
     "sigmoid",

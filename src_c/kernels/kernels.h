@@ -28,6 +28,14 @@ struct bnc_coefficients {
         *mean_gx; /* (c,) sums / m; both NULL when the statistics are constants */
 };
 
+/* A norm over rows: x_hat = (x - mean[r]) inv_std[r], or x inv_std[r] without `mean` (RMS norm). The members start at the
+ * first row and column of what a kernel is given. */
+struct bnc_row_terms {
+    const bnc_real *gamma, *beta;   /* per column; beta may be NULL */
+    const double *mean, *inv_std;   /* per row */
+    const double *mean_w, *mean_wx; /* per row: means of w = g gamma and of w x_hat */
+};
+
 /* The windows of a run of outputs in pooling that have the same taps inside the input, a0..a1 by b0..b1. Tap (a, b) of
  * output i is x[at[i] + a row + b column], or x[origin + i + a row + b column] without `at`; it has the number
  * a width + b in its window. The output is y[to[i]], or y[i] without `to`; `at` and `to` come together. */

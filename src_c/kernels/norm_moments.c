@@ -8,12 +8,7 @@
  * them one by one rounds nearly all of them down.
  * float32 squares of data around 1e+-30 leave the range of float: such columns are summed again in double. */
 #include "kernels.h"
-
-/* Sums of squares outside these bounds may have lost terms to underflow or overflow. */
-#define SMALLEST ((double)BNC_REAL_MIN * 16777216.0 * 65536.0)
-#define LARGEST ((double)BNC_REAL_MAX)
-
-static inline int suspicious(double m2) { return !BNC_F64 && !(m2 >= SMALLEST && m2 <= LARGEST); }
+#include "squares.h"
 
 BNC_INLINE void settle(double k, double s, double q, double n, double *mean, double *m2)
 {

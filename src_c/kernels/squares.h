@@ -1,0 +1,13 @@
+/* When a sum of squares made in float must be made again in double. Static, for kernel files only. */
+#ifndef BNC_SQUARES_H
+#define BNC_SQUARES_H
+
+#include "vec.h"
+
+/* Sums of squares outside these bounds may have lost terms to underflow or overflow. */
+#define SMALLEST ((double)BNC_REAL_MIN * 16777216.0 * 65536.0)
+#define LARGEST ((double)BNC_REAL_MAX)
+
+static inline int suspicious(double m2) { return !BNC_F64 && !(m2 >= SMALLEST && m2 <= LARGEST); }
+
+#endif

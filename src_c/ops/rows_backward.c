@@ -1,0 +1,185 @@
+/* Layer and RMS norm, backward: a group of rows gives its row sums and, still in cache, dx; the column sums, which are
+ * the gradients of beta and gamma, are kept per chunk and merged in the order of the chunks. */
+#include "rows.h"
+
+typedef struct {
+    const bnc_rows_gradient *a;
+    const bnc_real *gamma, *beta;
+    int64_t rows_per; /* rows of a chunk */
+    bnc_real *sums;   /* (chunks, 2 d): column sums of g, then of g x_hat, of a few rows */
+    double *totals;   /* (chunks, 2 d): of all rows of the chunk */
+    int64_t chunks;
+    int64_t row;              /* the long row at hand ... */
+    double *mean_w, *mean_wx; /* ... its means, and the sums of its pieces */
+} job;
+
+/* Sums become means: of w over the row, of w x_hat over what inv_std was taken from. */
+static void divide(const job *j, int64_t rows, double *w, double *wx)
+{
+    const double n = (double)j->a->d, m = (double)(j->a->squared ? j->a->squared : j->a->d);
+    for (int64_t r = 0; r < rows; r++) w[r] /= n, wx[r] /= m;
+}
+
+static struct bnc_row_terms terms(const job *j, int64_t row, int64_t column, const double *mean_w,
+                                  const double *mean_wx)
+{
+    const bnc_rows_gradient *a = j->a;
+    return (struct bnc_row_terms){.gamma = j->gamma + column,
+                                  .beta = j->beta ? j->beta + column : 0,
+                                  .mean = a->mean ? a->mean + row : 0,
+                                  .inv_std = a->inv_std + row,
+                                  .mean_w = mean_w,
+                                  .mean_wx = mean_wx};
+}
+
+static void sums(const job *j, int64_t row, int64_t rows, int64_t column, int64_t width,
+                 bnc_real *sum, double *w, double *wx)
+{
+    const bnc_rows_gradient *a = j->a;
+    const struct bnc_row_terms k = terms(j, row, column, 0, 0);
+    const int64_t o = row * a->d + column;
+    KERNELS->rows_gradient_sums((const bnc_real *)a->x + o, (const bnc_real *)a->dy + o, a->d, rows,
+                                width, &k, a->relu, w, wx, sum + column, sum + a->d + column);
+}
+
+/* dx of columns that all, or none of which, inv_std was taken from */
+static void columns_gradient(const job *j, int64_t row, int64_t rows, int64_t column, int64_t width,
+                             const double *mean_w, const double *mean_wx)
+{
+    const bnc_rows_gradient *a = j->a;
+    const struct bnc_row_terms k = terms(j, row, column, mean_w, mean_wx);
+    const int64_t o = row * a->d + column;
+    KERNELS->rows_input_gradient((const bnc_real *)a->x + o, (const bnc_real *)a->dy + o,
+                                 (bnc_real *)a->dx + o, a->d, rows, width, &k, a->relu);
+}
+
+static void input_gradient(const job *j, int64_t row, int64_t rows, int64_t column, int64_t width,
+                           const double *mean_w, const double *mean_wx)
+{
+    static const double none[BNC_ROW_SUMS] = {0};
+    const int64_t squared = j->a->squared ? j->a->squared : j->a->d;
+    const int64_t inside = bnc_max(0, bnc_min(width, squared - column));
+    if (inside) columns_gradient(j, row, rows, column, inside, mean_w, mean_wx);
+    if (inside < width)
+        columns_gradient(j, row, rows, column + inside, width - inside, mean_w, none);
+}
+
+/* Rows of a group: four share the traffic of the column sums, unless they would fill the cache. */
+static int64_t group_rows(int64_t d)
+{
+    if (d > BNC_ROW_CHUNK) return 1;
+    return bnc_min(BNC_ROW_SUMS, bnc_max(4, BNC_ROW_GROUP / d / 4 * 4));
+}
+
+static void chunk_of_rows(int64_t k, void *arg)
+{
+    const job *j = arg;
+    const int64_t d = j->a->d, end = bnc_min((k + 1) * j->rows_per, j->a->rows);
+    const int64_t group = group_rows(d);
+    bnc_real *sum = j->sums + k * 2 * d;
+    double w[BNC_ROW_SUMS], wx[BNC_ROW_SUMS], *total = j->totals + k * 2 * d;
+    memset(sum, 0, (size_t)(2 * d) * sizeof *sum);
+    memset(total, 0, (size_t)(2 * d) * sizeof *total);
+    for (int64_t r = k * j->rows_per, held = 0, rows; r < end; r += rows) {
+        rows = bnc_min(group, end - r);
+        if (held + rows > BNC_ROW_SUMS) KERNELS->move_sums(sum, 2 * d, total), held = 0;
+        sums(j, r, rows, 0, d, sum, w, wx);
+        divide(j, rows, w, wx);
+        input_gradient(j, r, rows, 0, d, w, wx);
+        held += rows;
+    }
+    KERNELS->move_sums(sum, 2 * d, total);
+}
+
+static void sum_piece(int64_t k, void *arg)
+{
+    const job *j = arg;
+    sums(j, j->row, 1, k * BNC_ROW_PIECE, bnc_piece_length(k, j->a->d), j->sums, j->mean_w + 1 + k,
+         j->mean_wx + 1 + k);
+}
+
+static void gradient_piece(int64_t k, void *arg)
+{
+    const job *j = arg;
+    input_gradient(j, j->row, 1, k * BNC_ROW_PIECE, bnc_piece_length(k, j->a->d), j->mean_w,
+                   j->mean_wx);
+}
+
+/* One chunk, whose column sums a few rows cannot overfill; pieces have columns of their own. */
+static int long_rows(job *j)
+{
+    const int64_t d = j->a->d, pieces = bnc_ceil_div(d, BNC_ROW_PIECE);
+    const int threads = bnc_threads(d, BNC_GRAIN);
+    j->mean_w = bnc_pool_get((size_t)(2 * pieces + 2) * sizeof *j->mean_w);
+    if (!j->mean_w) return BNC_NO_MEMORY;
+    j->mean_wx = j->mean_w + pieces + 1;
+    memset(j->sums, 0, (size_t)(2 * d) * sizeof *j->sums);
+    memset(j->totals, 0, (size_t)(2 * d) * sizeof *j->totals);
+    for (j->row = 0; j->row < j->a->rows; j->row++) {
+        bnc_run(sum_piece, j, pieces, threads);
+        *j->mean_w = *j->mean_wx = 0;
+        for (int64_t p = 1; p <= pieces; p++)
+            *j->mean_w += j->mean_w[p], *j->mean_wx += j->mean_wx[p];
+        divide(j, 1, j->mean_w, j->mean_wx);
+        bnc_run(gradient_piece, j, pieces, threads);
+    }
+    KERNELS->move_sums(j->sums, 2 * d, j->totals);
+    bnc_pool_put(j->mean_w);
+    return BNC_OK;
+}
+
+/* Columns of a piece: all chunks' totals, in their order, to the gradients of beta and gamma. */
+static void merge_piece(int64_t k, void *arg)
+{
+    const job *j = arg;
+    const int64_t d = j->a->d, from = k * BNC_ROW_GROUP, to = bnc_min(from + BNC_ROW_GROUP, d);
+    void *const target[2] = {j->a->dbeta, j->a->dgamma};
+    for (int i = 0; i < 2; i++) {
+        double *sum = j->totals + i * d;
+        if (!target[i]) continue;
+        for (int64_t part = 1; part < j->chunks; part++)
+            for (int64_t c = from; c < to; c++) sum[c] += sum[part * 2 * d + c];
+        for (int64_t c = from; c < to; c++) ((bnc_real *)target[i])[c] = (bnc_real)sum[c];
+    }
+}
+
+/* Enough rows that writing and merging column sums costs little beside reading the rows, yet chunks for a team. */
+static int64_t rows_per_chunk(int64_t rows, int64_t d)
+{
+    const int64_t fair = bnc_ceil_div(bnc_min(BNC_ROW_SUMS, bnc_ceil_div(rows, 8)), 4) * 4;
+    return bnc_max(bnc_ceil_div(BNC_ROW_CHUNK, d), bnc_max(fair, bnc_ceil_div(rows, 32)));
+}
+
+int BNC_OP(rows_norm_backward)(const bnc_rows_gradient *a)
+{
+    const int64_t d = a->d;
+    if (a->rows * d == 0) {
+        if (a->dgamma) memset(a->dgamma, 0, (size_t)d * sizeof(bnc_real));
+        if (a->dbeta) memset(a->dbeta, 0, (size_t)d * sizeof(bnc_real));
+        return BNC_OK;
+    }
+    const int cut = bnc_cut_rows(a->rows, d);
+    job j = {.a = a, .gamma = a->gamma, .beta = a->beta};
+    j.rows_per = cut ? a->rows : rows_per_chunk(a->rows, d);
+    j.chunks = bnc_ceil_div(a->rows, j.rows_per);
+    const size_t vector = bnc_padded((size_t)d * sizeof(bnc_real)),
+                 values = (size_t)(j.chunks * 2 * d);
+    void *memory =
+        bnc_pool_get(2 * vector + bnc_padded(values * sizeof(bnc_real)) + values * sizeof(double));
+    if (!memory) return BNC_NO_MEMORY;
+    bnc_arena arena = {memory};
+    if (!a->gamma) j.gamma = bnc_constant_vector(&arena, d, 1);
+    if (!a->beta && a->relu) j.beta = bnc_constant_vector(&arena, d, 0);
+    j.sums = bnc_take(&arena, values * sizeof(bnc_real));
+    j.totals = bnc_take(&arena, values * sizeof(double));
+    int error = BNC_OK;
+    if (cut)
+        error = long_rows(&j);
+    else
+        bnc_run(chunk_of_rows, &j, j.chunks, bnc_threads(a->rows * d, BNC_GRAIN));
+    if (!error && (a->dgamma || a->dbeta))
+        bnc_run(merge_piece, &j, bnc_ceil_div(d, BNC_ROW_GROUP),
+                bnc_threads(d * j.chunks, BNC_GRAIN));
+    bnc_pool_put(memory);
+    return error;
+}
