@@ -28,6 +28,7 @@ _HOME = {
     "GRU": "bncore.layers",
     "GlobalAvgPool": "bncore.layers",
     "GlobalMaxPool": "bncore.layers",
+    "ImageRows": "bncore.layers",
     "LSTM": "bncore.layers",
     "LeakyReLU": "bncore.layers",
     "Linear": "bncore.layers",

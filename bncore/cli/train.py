@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
-NETS = ("mlp", "cnn", "resnet20", "inception_small")
+NETS = ("mlp", "cnn", "resnet20", "inception_small", "lstm", "gru", "rnn")
 NORMS = ("batch", "none", "renorm")
 LEARNING_RATES = {"sgd": 0.1, "adamw": 3e-3}  # of an optimizer the recipe does not use
 SCHEDULES = ("one_cycle", "cosine", "warm_up_cosine", "step", "constant")
@@ -149,9 +149,7 @@ def _recipe(args: argparse.Namespace, data: Dataset) -> Recipe:
     """What is known to work for this data set, with what the options say otherwise."""
     from ..training.recipes import recipe_for
 
-    recipe = recipe_for(data)
-    if args.net is not None and args.net != recipe.net:
-        recipe = replace(recipe, net=args.net, net_options={})
+    recipe = recipe_for(data, args.net)
     if args.optimizer is not None and args.optimizer != recipe.optimizer:
         recipe = replace(recipe, optimizer=args.optimizer, lr=LEARNING_RATES[args.optimizer])
     names = (

@@ -6,6 +6,7 @@ from .branches import Concat, Residual
 from .container import Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose2d
 from .dropout import Dropout
+from .image_rows import ImageRows
 from .init import seed
 from .linear import Linear
 from .norm import BatchNorm
@@ -33,6 +34,7 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "ImageRows",
     "Layer",
     "LeakyReLU",
     "Linear",

@@ -8,6 +8,7 @@ from .cnn import cnn
 from .inception_small import inception_small
 from .mlp import mlp
 from .norms import NORMS
+from .recurrent import recurrent
 from .resnet20 import resnet20
 
-__all__ = ["NORMS", "cnn", "inception_small", "mlp", "resnet20"]
+__all__ = ["NORMS", "cnn", "inception_small", "mlp", "recurrent", "resnet20"]

@@ -7,12 +7,16 @@ import math
 import bncore as bn
 from bncore.cli import recalibrate, train
 from bncore.statistics.recalibrate import METHODS
-from bncore.training import schedules
+from bncore.training import recipes, schedules
 
 
 def test_choices_are_what_the_library_knows() -> None:
     assert train.NORMS == bn.nets.NORMS
-    assert set(train.NETS) == set(bn.nets.__all__) - {"NORMS"}
+    assert train.NETS == recipes.NETS
+    assert set(recipes.NETS) - set(recipes.RECURRENT) == set(bn.nets.__all__) - {
+        "NORMS",
+        "recurrent",
+    }
     assert set(train.SCHEDULES) <= set(schedules.names())
     assert set(recalibrate.METHODS) == set(METHODS)
 
