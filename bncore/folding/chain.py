@@ -17,22 +17,25 @@ import numpy as np
 from .. import layers as L
 from .algebra import Array64, FoldRefused, rounded
 
-__all__ = ["Block", "Chain", "Change", "Net", "Place", "layout", "same_axis"]
+__all__ = ["BATCH_NORMS", "Block", "Chain", "Change", "Net", "Place", "layout", "same_axis"]
 
 # Exact types: a subclass may compute something else
 CONVOLUTIONS = (L.Conv1d, L.Conv2d, L.ConvTranspose2d)
 ACTIVATIONS = (L.ReLU, L.LeakyReLU, L.GELU, L.SiLU, L.Sigmoid, L.Tanh)
+BATCH_NORMS = (L.BatchNorm, L.BatchRenorm)
 # Linear maps with a weight, and what they call the number of their output's channels
-OUTPUTS = {L.Linear: "out_features", L.BatchNorm: "num_features"} | dict.fromkeys(
-    CONVOLUTIONS, "out_channels"
+OUTPUTS = (
+    {L.Linear: "out_features"}
+    | dict.fromkeys(BATCH_NORMS, "num_features")
+    | dict.fromkeys(CONVOLUTIONS, "out_channels")
 )
 POOLS = (L.AvgPool, L.MaxPool, L.GlobalAvgPool, L.GlobalMaxPool)
 KEEP_RANK = (
     *CONVOLUTIONS,
     *ACTIVATIONS,
+    *BATCH_NORMS,
     L.AvgPool,
     L.MaxPool,
-    L.BatchNorm,
     L.Linear,
     L.Dropout,
     L.Pad,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from .. import layers as L
 from ..support import checks
 from . import algebra
 from .algebra import Affine, FoldRefused
 from .backward import absorb_before, relu_home
-from .chain import Chain, Change, Net, Place, layout
+from .chain import BATCH_NORMS, Chain, Change, Net, Place, layout
 from .forward import Signal, absorb_after
 from .report import Folded, FoldReport, Kept
 
@@ -57,7 +59,8 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
     branch can take the map; norms before Linear and convolutions, also through pooling and Flatten,
     and into every branch of a block; norms in a row become one. A norm in front of a zero-padded
     convolution is replaced by a `Pad` with the values that it would have mapped to zero. A ReLU
-    that is part of a norm goes to the layer that takes the norm. Frozen norms fold like any other.
+    that is part of a norm goes to the layer that takes the norm. Frozen norms, `BatchRenorm` and
+    norms with other statistics in training fold like any other.
     """
     if not isinstance(net, L.Layer):
         raise TypeError(f"net must be a Layer, got {type(net).__name__}")
@@ -104,7 +107,8 @@ def _attempt(
         why[place.path][rule] = str(reason)
         return
     into = ", ".join(change.place.path or "(net)" for change in changes)
-    done[place.path] = Folded(place.path, into, _rule_name(rule, changes))
+    name = _rule_name(rule, place.kind.__name__, changes)
+    done[place.path] = Folded(place.path, into, name)
     home = relu_home(chain, chain.items.index(place), changes)
     for change in changes:
         change.apply()
@@ -137,16 +141,19 @@ def _forward(chain: Chain, place: Place) -> list[Change]:
 def _affine(place: Place) -> Affine:
     """What a norm computes in evaluation, with the norms it has absorbed."""
     norm = place.layer
-    if type(norm) is not L.BatchNorm:
+    if type(norm) not in BATCH_NORMS:
         raise FoldRefused(f"a {type(norm).__name__} may compute something else than BatchNorm")
     if norm.running_mean is None or norm.running_var is None:
         raise FoldRefused("it has no running statistics and normalizes by those of the batch")
     weight, bias = place.parameters()
-    return algebra.norm_affine(weight, bias, norm.running_mean, norm.running_var, norm.eps)
+    var, eps = norm.running_var, norm.eps
+    if isinstance(norm, L.BatchRenorm):  # its standard deviation has eps in it
+        var, eps = norm.running_std.astype(np.float64) ** 2, 0.0
+    return algebra.norm_affine(weight, bias, norm.running_mean, var, eps)
 
 
-def _rule_name(rule: Rule, changes: list[Change]) -> str:
+def _rule_name(rule: Rule, norm: str, changes: list[Change]) -> str:
     kinds = " + ".join(dict.fromkeys(change.place.kind.__name__ for change in changes))
     if rule is _backward:
-        return f"{kinds} → BatchNorm"
-    return f"BatchNorm → {'Pad + ' if any(change.pad for change in changes) else ''}{kinds}"
+        return f"{kinds} → {norm}"
+    return f"{norm} → {'Pad + ' if any(change.pad for change in changes) else ''}{kinds}"

@@ -25,8 +25,7 @@ def trained(net, rng):
             if layer.bias is not None:
                 layer.bias[...] = rng.normal(size=c).astype(dtype)
             if layer.running_mean is not None:
-                layer.running_mean[...] = rng.normal(size=c).astype(dtype)
-                layer.running_var[...] = rng.uniform(0.5, 2.0, c).astype(dtype)
+                layer.set_running(rng.normal(size=c), rng.uniform(0.5, 2.0, c))
     return net.eval()
 
 
