@@ -39,6 +39,8 @@ def everything(a, axis):
     mask = np.random.default_rng(0).random(np.delete(a.x.shape, axis)) < 0.7
     masked, saved = F.batch_norm(a.x, a.weight, a.bias, axis=axis, mask=mask)
     gradients += (renormed[0], masked, *F.batch_norm_backward(a.dy, saved))
+    ghosts, saved = F.ghost_batch_norm(a.x, a.weight, a.bias, axis=axis, ghost_batch_size=20_000)
+    gradients += (ghosts, *F.ghost_batch_norm_backward(a.dy, saved))
     return [y, *running, *gradients, evaluated, stats.mean, stats.var]
 
 

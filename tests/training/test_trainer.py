@@ -51,6 +51,22 @@ def test_a_schedule_needs_the_length_of_the_run_and_ends_with_it():
     assert rates == expected
 
 
+def test_layers_are_told_the_length_of_the_run_where_there_is_one():
+    class Listening(bn.layers.Layer):
+        told = ()
+
+        def _begin_run(self, steps):
+            self.told = (*self.told, steps)
+
+    listening = Listening()
+    net = bn.Sequential(small_mlp(), bn.Sequential(listening))
+    bn.Trainer(net)
+    assert listening.told == ()
+    bn.Trainer(net, total_steps=7)
+    net.begin_run(np.int64(3))
+    assert listening.told == (7, 3)
+
+
 def test_a_step_that_fails_leaves_weights_and_optimizer_alone():
     net = small_mlp()
     trainer = bn.Trainer(net, optimizer=bn.SGD(0.1, 0.9))
