@@ -29,6 +29,8 @@ _HOME = {
     "GlobalAvgPool": "bncore.layers",
     "GlobalMaxPool": "bncore.layers",
     "ImageRows": "bncore.layers",
+    "GroupNorm": "bncore.layers",
+    "InstanceNorm": "bncore.layers",
     "LSTM": "bncore.layers",
     "LeakyReLU": "bncore.layers",
     "Linear": "bncore.layers",

@@ -27,7 +27,7 @@ cdef class GroupSaved:
 
 
 cdef GroupSaved begin_groups(object x, object channel_axis, int64_t num_groups):
-    """A state with x's shape as (n, a, c, s), samples being axis 0; `num_groups` 0: one a channel."""
+    """A state with x's shape as (n, a, c, s), samples being axis 0; `num_groups` 0: one each."""
     cdef int dtype = real_type(x)
     if dtype < 0 or type(channel_axis) is not int:
         raise Refused

@@ -1,19 +1,16 @@
 """Group normalization on users' arrays: one fused pair. Instance norm, which shares its backward, is next door.
 
-The fast path looks at Python scalars only; what the native entry refuses comes to ``judge``, which converts or explains.
+The fast path looks at Python scalars only; what the native entry refuses comes to `judge_samples`, which converts or explains.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import backend
 from ..support import checks
-from ._check import like, normalize_axis, optional_like, output, real_array
-
-Array = np.ndarray[Any, Any]
+from ._check import like, output
+from ._norm_check import Array, judge
 
 
 def group_norm(
@@ -77,7 +74,7 @@ def group_norm(
         except (backend.Refused, TypeError, OverflowError):
             pass  # explained, or converted, below
     eps = checks.non_negative(eps, "eps")
-    x, weight, bias, axis, relu, out = judge(x, weight, bias, axis, activation, out)
+    x, weight, bias, axis, relu, out = judge_samples(x, weight, bias, axis, activation, out)
     num_groups = checks.positive_int(num_groups, "num_groups")
     if x.shape[axis] % num_groups:
         raise ValueError(
@@ -153,19 +150,11 @@ def _is_group_state(saved: Any) -> bool:
     )
 
 
-def judge(
+def judge_samples(
     x: Any, weight: Any, bias: Any, axis: Any, activation: Any, out: Any
 ) -> tuple[Array, Array | None, Array | None, int, bool, Array | None]:
     """Canonical arguments of a norm of single samples, or the error that names the one at fault."""
-    checks.one_of(activation, "activation", (None, "relu"))
-    x = real_array(x, "x")
-    if x.ndim < 2:
-        raise ValueError(f"x must have rank >= 2, got shape {x.shape}")
-    axis = normalize_axis(axis, x.ndim)
+    x, weight, bias, _, axis, relu, out = judge(x, weight, bias, None, axis, activation, out)
     if axis == 0:
         raise ValueError("axis must not be 0, which counts samples, got 0")
-    c = (x.shape[axis],)
-    weight = optional_like(x, weight, "weight", c)
-    bias = optional_like(x, bias, "bias", c)
-    out = output(out, x.shape, x.dtype, "out", (x, weight, bias))
-    return x, weight, bias, axis, activation is not None, out
+    return x, weight, bias, axis, relu, out

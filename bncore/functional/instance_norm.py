@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import backend
 from ..support import checks
-from ._check import optional_like, output
-from .group_norm import group_norm_backward, judge
+from ._norm_check import Array, judge_running
+from .group_norm import group_norm_backward, judge_samples
 from .norm import batch_norm, batch_norm_backward
-
-Array = np.ndarray[Any, Any]
 
 TOO_FEW = (
     "instance norm needs more than one value per instance, that is per sample and channel, got input of shape {shape} "
@@ -111,12 +107,10 @@ def instance_norm(
             pass  # explained, or converted, below
     eps = checks.non_negative(eps, "eps")
     momentum = checks.fraction(momentum, "momentum")
-    x, weight, bias, axis, relu, out = judge(x, weight, bias, axis, activation, out)
-    c, others = (x.shape[axis],), (x, weight, bias, out)
-    optional_like(x, running_mean, "running_mean", c)
-    optional_like(x, running_var, "running_var", c)
-    running_mean = output(running_mean, c, x.dtype, "running_mean", others)
-    running_var = output(running_var, c, x.dtype, "running_var", (*others, running_mean))
+    x, weight, bias, axis, relu, out = judge_samples(x, weight, bias, axis, activation, out)
+    running_mean, running_var = judge_running(
+        running_mean, running_var, ("running_mean", "running_var"), axis, (x, weight, bias, out)
+    )
     if x.size > 0 and x.size == x.shape[0] * x.shape[axis]:
         raise ValueError(TOO_FEW.format(shape=x.shape, axis=axis))
     return impl.instance_norm(

@@ -6,8 +6,10 @@ from .branches import Concat, Residual
 from .container import Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose2d
 from .dropout import Dropout
+from .group_norm import GroupNorm
 from .image_rows import ImageRows
 from .init import seed
+from .instance_norm import InstanceNorm
 from .linear import Linear
 from .norm import BatchNorm
 from .padding import Pad
@@ -34,7 +36,9 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "GroupNorm",
     "ImageRows",
+    "InstanceNorm",
     "Layer",
     "LeakyReLU",
     "Linear",
