@@ -30,7 +30,10 @@ OUTPUTS = (
     | dict.fromkeys(CONVOLUTIONS, "out_channels")
 )
 POOLS = (L.AvgPool, L.MaxPool, L.GlobalAvgPool, L.GlobalMaxPool)
+# Norms whose statistics come from each sample itself: nothing constant to fold
+OF_SAMPLES = (L.GroupNorm, L.InstanceNorm)
 KEEP_RANK = (
+    *OF_SAMPLES,
     *CONVOLUTIONS,
     *ACTIVATIONS,
     *BATCH_NORMS,
@@ -230,6 +233,10 @@ class Net:
         return [
             (c, place) for c, place in self.chain.places() if isinstance(place.layer, L.BatchNorm)
         ]
+
+    def sample_norms(self) -> list[Place]:
+        """The norms that never fold, in the same order."""
+        return [place for _, place in self.chain.places() if isinstance(place.layer, OF_SAMPLES)]
 
     def finish(self) -> L.Layer:
         """A new net of what the places have become, in evaluation mode."""

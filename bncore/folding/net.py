@@ -84,11 +84,19 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
             # the same reason from both rules (a NaN, say) is told once
             reasons = dict.fromkeys(why[path].values())
             report.kept.append(Kept(path, "; ".join(reasons), "kept"))
+    for place in view.sample_norms():
+        report.kept.append(Kept(place.path, _own_statistics(place.layer), "kept"))
     for path, container in view.hidden:
         report.kept.append(
             Kept(path, f"it is inside a {container}, of which folding knows nothing", "kept")
         )
     return view.finish(), report
+
+
+def _own_statistics(norm: L.Layer) -> str:
+    if getattr(norm, "running_mean", None) is not None:
+        return "of running statistics only a BatchNorm's are folded"
+    return "it normalizes every sample by statistics of its own"
 
 
 def _attempt(
