@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import layers as L
 from .algebra import Array64, FoldRefused, rounded
+from .recurrent import RECURRENT, input_parameters, set_input_parameters
 
 __all__ = ["BATCH_NORMS", "Block", "Chain", "Change", "Net", "Place", "layout", "same_axis"]
 
@@ -97,6 +98,8 @@ class Place:
         if self.weight is not None:
             return self.weight, self.bias
         layer = self.layer
+        if self.kind in RECURRENT:
+            return input_parameters(layer, {})
         weight = (
             np.ones(layer.num_features) if layer.weight is None else layer.weight.astype(np.float64)
         )
@@ -107,7 +110,11 @@ class Place:
         if self.removed:
             return []
         if self.weight is not None and self.bias is not None:
-            self.layer.weight, self.layer.bias = _rounded(self.weight, self.bias, self.layer.dtype)
+            weight, bias = _rounded(self.weight, self.bias, self.layer.dtype)
+            if self.kind in RECURRENT:
+                set_input_parameters(self.layer, weight, bias)
+            else:
+                self.layer.weight, self.layer.bias = weight, bias
         return [*self.before, self.layer]
 
 
@@ -261,6 +268,8 @@ class Net:
         else:
             self._places[path] = Place(path, copy.deepcopy(layer))
             chain.items.append(self._places[path])
+            if type(layer) in RECURRENT:
+                return
             inside = [p for p, inner in layer.named_layers(path) if isinstance(inner, L.BatchNorm)]
             self.hidden += [(p, type(layer).__name__) for p in inside if p != path]
 
@@ -297,6 +306,9 @@ def _note_ranks(chain: Chain, ndim: int | None) -> int | None:
         if isinstance(item, Block):
             ranks = [_note_ranks(branch, ndim) for branch in item.branches]
             ndim = ranks[0]
+            continue
+        if item.kind in RECURRENT:
+            item.ndim, ndim = 3, 2 if item.layer.output == "last" else 3
             continue
         item.ndim = 2 + item.layer.spatial if item.kind in CONVOLUTIONS else ndim
         if item.kind in MAKE_ROWS:

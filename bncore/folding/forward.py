@@ -1,7 +1,7 @@
 """Rule: a norm before a linear operation goes into that operation's input.
 
 Walks from the norm towards the net's output through what an affine map passes (dropout, pooling,
-Flatten) to the layers that read the result; in a block every branch must take it. Any obstacle
+Flatten) to the layers that read the result, recurrent ones too; in a block every branch must take it. Any obstacle
 ends the rule with its reason.
 """
 
@@ -14,6 +14,7 @@ from . import algebra
 from .algebra import Affine, FoldRefused
 from .backward import judge_pool
 from .chain import CONVOLUTIONS, MAKE_ROWS, POOLS, Block, Chain, Change, Place, same_axis
+from .recurrent import RECURRENT
 
 __all__ = ["Signal", "absorb_after"]
 
@@ -53,6 +54,8 @@ def absorb_after(chain: Chain, index: int, signal: Signal) -> list[Change]:
             return [_into_linear(item, signal)]
         if item.kind in CONVOLUTIONS:
             return [_into_convolution(item, signal)]
+        if item.kind in RECURRENT:
+            return [_into_recurrent(item, signal)]
         if item.kind in POOLS:
             _judge_axis(item, signal, item.layer.axis)
             judge_pool(item, signal.affine)
@@ -102,6 +105,19 @@ def _into_convolution(place: Place, signal: Signal) -> Change:
         pad = L.Pad(layer.in_channels, pairs, value, axis=layer.axis, dtype=layer.dtype)
     how = {"groups": layer.groups, "zero_padded": bool(pairs) and pad is None}
     return Change(place, *algebra.into_input(weight, bias, affine, **how), pad)
+
+
+def _into_recurrent(place: Place, signal: Signal) -> Change:
+    layer, affine = place.layer, signal.affine
+    _judge_axis(place, signal, -1)
+    if affine.channels != layer.input_size:
+        raise FoldRefused(
+            f"it has {affine.channels} channels where {place.name} has {layer.input_size}"
+        )
+    if layer.norm is not None:
+        raise FoldRefused(f"a norm of the input products of {place.name} stays")
+    algebra.check_forward(affine, layer.dtype)
+    return Change(place, *algebra.into_input(*place.parameters(), affine))
 
 
 def _zero_padding(layer: L.Conv1d | L.Conv2d) -> list[tuple[int, int]]:

@@ -17,6 +17,7 @@ from .algebra import Affine, FoldRefused
 from .backward import absorb_before, relu_home
 from .chain import BATCH_NORMS, Chain, Change, Net, Place, layout
 from .forward import Signal, absorb_after
+from .recurrent import RECURRENT, fold_inside, input_parameters
 from .report import Folded, FoldReport, Kept
 
 __all__ = ["fold_net"]
@@ -59,14 +60,16 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
     branch can take the map; norms before Linear and convolutions, also through pooling and Flatten,
     and into every branch of a block; norms in a row become one. A norm in front of a zero-padded
     convolution is replaced by a `Pad` with the values that it would have mapped to zero. A ReLU
-    that is part of a norm goes to the layer that takes the norm. Frozen norms, `BatchRenorm` and
-    norms with other statistics in training fold like any other.
+    that is part of a norm goes to the layer that takes the norm. Norms of input products inside
+    recurrent layers go into ``weight_ih`` and a ``bias_ih``. Frozen norms, `BatchRenorm` and norms
+    with other statistics in training fold like any other.
     """
     if not isinstance(net, L.Layer):
         raise TypeError(f"net must be a Layer, got {type(net).__name__}")
     if input_ndim is not None and checks.integer(input_ndim, "input_ndim") < 2:
         raise ValueError(f"input_ndim must be an integer >= 2, got {input_ndim}")
     view = Net(net, input_ndim)
+    inside = _fold_recurrent(view)
     order = [place.path for _, place in view.norms()]
     done: dict[str, Folded] = {}
     why: dict[str, dict[Rule, str]] = {path: {} for path in order}
@@ -90,6 +93,7 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
         report.kept.append(
             Kept(path, f"it is inside a {container}, of which folding knows nothing", "kept")
         )
+    _add_inside(report, inside, net)
     return view.finish(), report
 
 
@@ -97,6 +101,29 @@ def _own_statistics(norm: L.Layer) -> str:
     if getattr(norm, "running_mean", None) is not None:
         return "of running statistics only a BatchNorm's are folded"
     return "it normalizes every sample by statistics of its own"
+
+
+def _fold_recurrent(view: Net) -> list[Folded | Kept]:
+    """Every recurrent layer without the norms inside it, where that is exact."""
+    entries: list[Folded | Kept] = []
+    for _, place in view.chain.places():
+        if place.kind in RECURRENT:
+            place.layer, products, found = fold_inside(
+                place.layer, place.path, lambda norm: _affine(Place("", norm))
+            )
+            if products:
+                place.weight, place.bias = input_parameters(place.layer, products)
+            entries += found
+    return entries
+
+
+def _add_inside(report: FoldReport, entries: list[Folded | Kept], net: L.Layer) -> None:
+    """What became of norms inside recurrent layers, in the order of the forward pass."""
+    order = {path: number for number, (path, _) in enumerate(net.named_layers())}
+    report.folded += [entry for entry in entries if isinstance(entry, Folded)]
+    report.kept += [entry for entry in entries if isinstance(entry, Kept)]
+    report.folded.sort(key=lambda entry: order[entry.path])
+    report.kept.sort(key=lambda entry: order[entry.path])
 
 
 def _attempt(

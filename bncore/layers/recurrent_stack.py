@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..support import checks
-from .base import Layer
+from .base import Array, Layer
 from .dropout import Dropout
 from .init import float_dtype, generator
 from .norm import BatchNorm
@@ -84,7 +84,6 @@ class RecurrentStack(Layer):
     def _make_parameters(self, rng: np.random.Generator) -> None:
         """U(-b, b) with b = 1/sqrt(hidden_size), as PyTorch; drawn in float64, so that both dtypes start alike."""
         bound = 1.0 / math.sqrt(self.hidden_size)
-        names: list[str] = []
         for number, directions in enumerate(self.stack):
             inputs = self.hidden_size * len(directions) if number else self.input_size
             for d in directions:
@@ -98,9 +97,13 @@ class RecurrentStack(Layer):
                 for name, shape in shapes.items():
                     value = None if shape is None else rng.uniform(-bound, bound, shape)
                     setattr(self, name, None if value is None else value.astype(self.dtype))
-                    names += [] if value is None else [name]
-        self.parameter_names = tuple(names)
-        self.decayed_names = tuple(name for name in names if name.startswith("weight"))
+        self._name_parameters()
+
+    def _name_parameters(self) -> None:
+        """In PyTorch's order."""
+        names = [name for d in self.directions() for name in d[:4]]
+        self.parameter_names = tuple(name for name in names if getattr(self, name) is not None)
+        self.decayed_names = tuple(n for n in self.parameter_names if n.startswith("weight"))
 
     def _make_children(self, rng: np.random.Generator) -> None:
         """A norm for the products of each direction, a dropout between layers."""
@@ -148,7 +151,7 @@ class RecurrentStack(Layer):
             "bias": self.has_bias,
             "dtype": self.dtype.name,
             # as they are now: options may have been changed on the norms themselves
-            "norms": {d.norm: getattr(self, d.norm).config() for d in self._directions()}
+            "norms": {d.norm: getattr(self, d.norm).config() for d in self.directions()}
             if self.norm is not None
             else {},
         }
@@ -158,15 +161,34 @@ class RecurrentStack(Layer):
         arguments = dict(arguments)
         norms = arguments.pop("norms", {})
         layer = cls(**arguments)
-        known = {d.norm for d in layer._directions()}
+        known = {d.norm for d in layer.directions()}
         for name, config in norms.items():
             if name not in known:
                 raise ValueError(f"config: {layer.brief()} has no norm {name!r}")
             setattr(layer, name, build(config))
         return layer
 
-    def _directions(self) -> list[Direction]:
+    def directions(self) -> list[Direction]:
+        """All directions of all layers of the stack, in the order of the forward pass."""
         return [d for directions in self.stack for d in directions]
+
+    def take_products(self, products: Mapping[str, tuple[Array, Array]]) -> None:
+        """New weights and biases of input products, by the name of the direction's norm; all norms are gone.
+
+        For folding: every direction has both biases afterwards.
+        """
+        width = self.gates * self.hidden_size
+        for d in self.directions():
+            if d.norm in products:
+                weight, bias = products[d.norm]
+                setattr(self, d.weight_ih, weight.copy())
+                setattr(self, d.bias_ih, bias.copy())
+            for name in (d.bias_ih, d.bias_hh):
+                if getattr(self, name) is None:
+                    setattr(self, name, np.zeros(width, self.dtype))
+            setattr(self, d.norm, None)
+        self.norm, self.norm_options, self.has_bias = None, {}, True
+        self._name_parameters()
 
     def brief(self) -> str:
         return f"{type(self).__name__}({self.input_size}, {self.hidden_size})"

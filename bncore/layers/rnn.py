@@ -211,7 +211,7 @@ class LSTM(Recurrent):
     def _start_forgetting(self, value: float) -> None:
         """The forget gate's bias all in ``bias_hh``, which is there with a norm as well."""
         forget = slice(self.hidden_size, 2 * self.hidden_size)
-        for d in self._directions():
+        for d in self.directions():
             getattr(self, d.bias_hh)[forget] = value
             if getattr(self, d.bias_ih) is not None:
                 getattr(self, d.bias_ih)[forget] = 0.0
