@@ -17,17 +17,33 @@ __all__ = ["NORMS", "NormMaker"]
 Constructor = Callable[..., Layer]
 
 
-# name -> (class, what its constructor takes first, from the number of channels)
-_TABLE: dict[str, tuple[Constructor, Callable[[int], tuple[int, ...]]]] = {
-    "batch": (layers.BatchNorm, lambda c: (c,)),
-    "renorm": (layers.BatchRenorm, lambda c: (c,)),
+def _groups(channels: int) -> int:
+    """How many groups of 8 channels, or of the next larger number that divides them."""
+    size = next(size for size in range(min(8, channels), channels + 1) if channels % size == 0)
+    return channels // size
+
+
+# name -> (class, the arguments that follow from the number of channels)
+_TABLE: dict[str, tuple[Constructor, Callable[[int], dict[str, int]]]] = {
+    "batch": (layers.BatchNorm, lambda c: {"num_features": c}),
+    "renorm": (layers.BatchRenorm, lambda c: {"num_features": c}),
 }
 NORMS = ("batch", "none", "renorm")
-REMOVES_BIAS = ("batch", "renorm")
+
+OVER_SAMPLES = ("batch", "renorm")
+REMOVES_BIAS = (*OVER_SAMPLES, "instance")
 """What subtracts every channel's mean, so that a bias in front of it would have no effect."""
 
 # decided by the net, not by norm_options
-_DECIDED = ("self", "num_features", "axis", "activation", "zero_gamma", "dtype")
+_DECIDED = (
+    "num_features",
+    "num_channels",
+    "normalized_shape",
+    "axis",
+    "activation",
+    "zero_gamma",
+    "dtype",
+)
 
 
 class NormMaker:
@@ -77,9 +93,9 @@ class NormMaker:
         self, channels: int, activation: str | None = None, *, zero_gamma: bool = False
     ) -> Layer:
         """The norm behind an operation with so many output channels."""
-        make, first = _TABLE[self.kind]
+        make, sizes = _TABLE[self.kind]
         how = {"axis": self.axis, "activation": activation, "dtype": self.dtype}
-        norm = make(*first(channels), **{**how, **self.options})
+        norm = make(**{**sizes(channels), **how, **self.options})
         if zero_gamma:
             weight = getattr(norm, "weight", None)
             if weight is None:
@@ -91,10 +107,11 @@ class NormMaker:
         """A norm over samples without weight and bias, for raw input."""
         make: Constructor = layers.BatchNorm
         options: dict[str, Any] = {}
-        if self.kind in REMOVES_BIAS:
+        if self.kind in OVER_SAMPLES:
             make, options = _TABLE[self.kind][0], self.options
-        how = {"axis": self.axis, "affine": False, "dtype": self.dtype}
-        return make(channels, **{**options, **how})
+        how = {"axis": self.axis, "dtype": self.dtype}
+        bare = {"affine": False, "weight": None, "bias": None}
+        return make(channels, **{**options, **how, **bare})
 
     def _judge_options(self) -> None:
         if self.plain:
