@@ -47,6 +47,8 @@ _HOME = {
     "folding": "",
     "load": "bncore.io",
     "load_meta": "bncore.io",
+    "Diagnosis": "bncore.statistics",
+    "diagnose": "bncore.statistics",
     "recalibrate": "bncore.statistics",
     "save": "bncore.io",
     "training": "",

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from .. import __version__
+from . import diagnose, fold, info, recalibrate, train
 from . import eval as eval_command
-from . import fold, info, recalibrate, train
 from .options import Parser
 
 __all__ = ["main"]
@@ -22,6 +22,7 @@ _COMMANDS = {
     "train": train,
     "eval": eval_command,
     "recalibrate": recalibrate,
+    "diagnose": diagnose,
     "fold": fold,
     "info": info,
 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
 from typing import Any
+
+from ..support.table import table
 
 __all__ = ["emit_json", "percent", "plain", "recalibration_text", "score_text", "table"]
 
@@ -28,19 +29,6 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value)
-
-
-def table(rows: Iterable[Sequence[Any]], *, indent: str = "  ") -> str:
-    """Rows of cells as aligned columns, one line each."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    if not cells:
-        return ""
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in cells
-    )
-    return "\n".join(indent + line.rstrip() for line in lines)
 
 
 def percent(fraction: float) -> str:

@@ -21,7 +21,7 @@ from .batches import Batches
 from .report import LayerChange, RecalibrationReport
 from .walk import ArrayWalk, normalize_by
 
-__all__ = ["recalibrate"]
+__all__ = ["measurable", "recalibrate", "running_statistics"]
 
 Array = np.ndarray[Any, Any]
 METHODS = ("sequential", "pooled", "average", "ema")
@@ -82,8 +82,8 @@ def recalibrate(
         raise TypeError(f"net must be a Layer, got {type(net).__name__}")
     checks.one_of(method, "method", METHODS)
     report = RecalibrationReport(method)
-    norms = _measurable(net, report)
-    before = {path: [a.copy() for a in _running(norm)] for path, norm in norms.items()}
+    norms, report.skipped = measurable(net)
+    before = {path: running_statistics(norm) for path, norm in norms.items()}
     states = {path: norm.state_dict() for path, norm in norms.items()}
     counts: dict[str, float] = dict.fromkeys(norms, 0)
     try:
@@ -96,24 +96,30 @@ def recalibrate(
             norm.load_state_dict(states[path])
         raise
     report.layers = [
-        _change(path, norm, counts[path], *before[path]) for path, norm in norms.items()
+        _change(path, norm, counts[path], before[path]) for path, norm in norms.items()
     ]
     return report
 
 
-def _measurable(net: Layer, report: RecalibrationReport) -> dict[str, BatchNorm]:
-    """The norms to measure by path; those to leave alone go into the report."""
+def measurable(net: Layer) -> tuple[dict[str, BatchNorm], list[tuple[str, str]]]:
+    """The norms with running statistics of their own by path; paths to leave alone and why."""
     norms: dict[str, BatchNorm] = {}
+    skipped = []
     for path, layer in net.named_layers():
         if not isinstance(layer, BatchNorm):
             continue
         if not layer.track_running_stats:
-            report.skipped.append((path, "it has no running statistics"))
+            skipped.append((path, "it has no running statistics"))
         elif layer.frozen:
-            report.skipped.append((path, "its statistics are frozen"))
+            skipped.append((path, "its statistics are frozen"))
         else:
             norms[path] = layer
-    return norms
+    return norms, skipped
+
+
+def running_statistics(norm: BatchNorm) -> tuple[Array, Array]:
+    """Copies of a norm's running mean and variance, in float64."""
+    return np.array(norm.running_mean, np.float64), np.array(norm.running_var, np.float64)
 
 
 def _sequential(
@@ -224,28 +230,17 @@ def _store(path: str, norm: BatchNorm, mean: Array, var: Array, count: float) ->
     if norm.unbiased:
         var = var * (count / (count - 1))
     norm.set_running(mean, var)
-    running_mean, running_var = _running(norm)
-    fine = np.isfinite(running_mean) & np.isfinite(running_var)
+    fine = np.logical_and(*map(np.isfinite, running_statistics(norm)))
     if not fine.all():
         raise ValueError(
-            f"x: the statistics of {path} {norm.brief()} are not finite in {running_mean.dtype} "
+            f"x: the statistics of {path} {norm.brief()} are not finite in {norm.dtype} "
             f"(channel {int(np.argmin(fine))}): NaN, infinity or overflow in what it receives"
         )
 
 
-def _running(norm: BatchNorm) -> tuple[Array, Array]:
-    """The two arrays of a norm that has them (norms without are not measured)."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    return norm.running_mean, norm.running_var
-
-
-def _change(
-    path: str, norm: BatchNorm, count: float, old_mean: Array, old_var: Array
-) -> LayerChange:
-    mean, var = (a.astype(np.float64) for a in _running(norm))
+def _change(path: str, norm: BatchNorm, count: float, before: tuple[Array, Array]) -> LayerChange:
+    (mean, var), (old_mean, old_var) = running_statistics(norm), before
     with np.errstate(divide="ignore", invalid="ignore"):
         shift = np.where(mean == old_mean, 0.0, np.abs(mean - old_mean) / np.sqrt(var + norm.eps))
-        ratio = np.where(
-            var == old_var, 1.0, (var + norm.eps) / (old_var.astype(np.float64) + norm.eps)
-        )
+        ratio = np.where(var == old_var, 1.0, (var + norm.eps) / (old_var + norm.eps))
     return LayerChange(path, count, shift, ratio)

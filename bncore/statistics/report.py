@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..support.table import table
+
 __all__ = ["LayerChange", "RecalibrationReport"]
 
 Array = np.ndarray[Any, Any]
@@ -96,10 +98,6 @@ class RecalibrationReport:
                 )
             )
         if len(rows) > 1:
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            lines += [
-                "  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-                for row in rows
-            ]
+            lines.append(table(rows))
         lines += [f"  {path or '(net)'}: left alone, {why}" for path, why in self.skipped]
         return "\n".join(lines)

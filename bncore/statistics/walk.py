@@ -18,6 +18,7 @@ __all__ = ["ArrayWalk", "Walk", "normalize_by"]
 
 Array = np.ndarray[Any, Any]
 Value = TypeVar("Value")
+Call = Callable[[str, Layer, Array], "Array | None"]
 
 
 class Walk(Generic[Value]):
@@ -38,10 +39,12 @@ class Walk(Generic[Value]):
         """What a layer without norms inside makes of x."""
         raise NotImplementedError
 
-    def through(
-        self, path: str, layer: Any, x: Value, call: Callable[[str, BatchNorm, Array], Array | None]
-    ) -> Value | None:
-        """What a layer with ``forward_through`` makes of x; ``call`` leads to `norm`."""
+    def through(self, path: str, layer: Any, x: Value, call: Call) -> Value | None:
+        """What a layer with ``forward_through`` makes of x; ``call`` leads to `inner`."""
+        raise NotImplementedError
+
+    def inner(self, path: str, norm: BatchNorm, rows: Array) -> Array | None:
+        """What a norm inside such a layer makes of the rows it is given: always arrays."""
         raise NotImplementedError
 
     def add(self, main: Value, shortcut: Value, activation: str | None) -> Value:
@@ -84,12 +87,12 @@ class Walk(Generic[Value]):
             locate(error, path, layer)
             raise
 
-    def _caller(self, path: str) -> Callable[[str, BatchNorm, Any], Any]:
+    def _caller(self, path: str) -> Call:
         """For ``forward_through``: the norms inside, by their path in the whole net."""
 
-        def call(name: str, child: Layer, rows: Any) -> Any:
+        def call(name: str, child: Layer, rows: Array) -> Array | None:
             if isinstance(child, BatchNorm):
-                return self.norm(_join(path, name), child, rows)
+                return self.inner(_join(path, name), child, rows)
             return child(rows)
 
         return call
@@ -101,11 +104,12 @@ class ArrayWalk(Walk[Array]):
     def layer(self, path: str, layer: Layer, x: Array) -> Array | None:
         return layer(x)
 
-    def through(
-        self, path: str, layer: Any, x: Array, call: Callable[[str, BatchNorm, Array], Array | None]
-    ) -> Array | None:
+    def through(self, path: str, layer: Any, x: Array, call: Call) -> Array | None:
         y: Array | None = layer.forward_through(x, call)
         return y
+
+    def inner(self, path: str, norm: BatchNorm, rows: Array) -> Array | None:
+        return self.norm(path, norm, rows)
 
     def add(self, main: Array, shortcut: Array, activation: str | None) -> Array:
         return main + shortcut if activation is None else F.relu(main + shortcut)[0]
