@@ -108,7 +108,8 @@ def statistics(x: Array, *, axis: int = 1, mask: Array | None = None) -> Statist
 
     Notes
     -----
-    Two passes over blocks that stay in cache, merged in float64 (Chan, Golub & LeVeque 1979); never
+    Sums of deviations over blocks that stay in cache, around the mean of the block before or, where that proves
+    too far, in two passes around the block's own; merged in float64 (Chan, Golub & LeVeque 1979); never
     ``E[x**2] - E[x]**2``. No values give count 0, mean 0 and variance 0.
     """
     x = real_array(x, "x")

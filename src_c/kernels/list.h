@@ -2,11 +2,15 @@
  * that a drifted signature does not compile. A kernel handles contiguous runs on one thread; it neither allocates nor
  * chooses. Included several times with different definitions of K, hence no guard. */
 
-/* norm_moments.c: mean and sum of squared deviations of a block */
+/* norm_moments.c, norm_moments_slabs.c: mean and sum of squared deviations of a block */
 K(columns_moments,
   (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, double *mean, double *m2))
 K(slabs_moments,
   (const bnc_real *x, int64_t count, int64_t stride, int64_t len, double *mean, double *m2))
+K(columns_moments_near, (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, const double *near,
+                         double *mean, double *m2))
+K(slabs_moments_near, (const bnc_real *x, int64_t count, int64_t stride, int64_t len, double near,
+                       double *mean, double *m2))
 K(merge_moments, (int64_t c, double n1, double *mean1, double *m2_1, double n2, const double *mean2,
                   const double *m2_2))
 /* norm_coefficients.c: statistics -> what the element-wise passes need */

@@ -1,21 +1,16 @@
 /* Mean and sum of squared deviations (M2) of one block that stays in cache.
  *
- * Design: two passes over the block. The first sums x - first, giving a shift k = first + mean(x - first) within a
- * rounding of the mean; the second sums d = x - k and d*d. Then mean = k + S/n, M2 = Q - S*S/n, where S is a rounding
- * residue, so nothing cancels whatever the data. Subtracting `first` makes a constant channel exact: d is 0.
+ * Design: sums S of d = x - k and Q of d*d around a shift k; then mean = k + S/n, M2 = Q - S*S/n. The shift is the mean
+ * of data nearby where the caller has one (`near`): one pass, at the speed of memory. That is only as good as two passes while
+ * S*S/n is small beside Q, so a channel where it is not (more than half: the mean has moved by 0.7 deviations) is done
+ * again from the cache, in two passes: the first sums x - first, giving k = first + mean(x - first) within a rounding of
+ * the block's own mean, so that S is a rounding residue and nothing cancels whatever the data. Subtracting `first`, or
+ * the mean of what is constant so far, makes a constant channel exact: d is 0.
  * float32 lanes add up few enough terms (the caller keeps blocks small) and leave as double. Squares are added by fours
  * first: values far from 0 lie on a coarse lattice, squares of its steps are 0 or 1 modulo 4, and a lane that takes
  * them one by one rounds nearly all of them down.
  * float32 squares of data around 1e+-30 leave the range of float: such columns are summed again in double. */
-#include "kernels.h"
-#include "squares.h"
-
-BNC_INLINE void settle(double k, double s, double q, double n, double *mean, double *m2)
-{
-    double left = q - s * s / n;
-    *mean = k + s / n;
-    *m2 = left < 0 ? 0 : left; /* NaN stays */
-}
+#include "norm_moments.h"
 
 /* One strided column in double: the careful way, also for tails. */
 static void column_in_double(const bnc_real *x, int64_t ld, int64_t rows, double *mean, double *m2)
@@ -113,111 +108,157 @@ BNC_INLINE void square_columns(const bnc_real *x, int64_t ld, int64_t rows, cons
                 column_in_double(x + j, ld, rows, mean + j, m2 + j);
 }
 
-enum { GROUP = 512 }; /* columns of a group: their sums stay in the first-level cache */
+enum { GROUP = 1024 }; /* columns of a group: their sums stay in the first-level cache */
 
-static void whole_vectors(const bnc_real *x, int64_t ld, int64_t rows, int64_t c, double *mean,
-                          double *m2)
+static void two_passes(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, double *mean,
+                       double *m2)
 {
     bnc_real sums[GROUP];
+    sum_columns(x, ld, rows, w, sums);
+    int64_t j = 0;
+    for (; j + 4 * VL <= w; j += 4 * VL)
+        square_columns(x + j, ld, rows, sums + j, 4, mean + j, m2 + j);
+    for (; j < w; j += VL) square_columns(x + j, ld, rows, sums + j, 1, mean + j, m2 + j);
+}
+
+/* Sums around a shift of a vector of columns: d = x - k, d*d of up to four rows, d*d. */
+struct around {
+    vreal k, s, four, q;
+};
+
+/* Up to eight vectors of columns, in registers; rows are a multiple of 4, nv is a literal. */
+BNC_INLINE void narrow_sums(const bnc_real *x, int64_t ld, int64_t rows, const int nv,
+                            struct around *a)
+{
+    vreal s[8], q[8], four[8];
+#pragma GCC unroll 8
+    for (int v = 0; v < nv; v++) s[v] = q[v] = vzero();
+    for (int64_t r = 0; r < rows; r += 4) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+#pragma GCC unroll 8
+            for (int v = 0; v < nv; v++) {
+                const vreal d = vload(x + (r + i) * ld + v * VL) - a[v].k;
+                s[v] += d;
+                four[v] = i ? four[v] + d * d : d * d;
+            }
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++) q[v] += four[v];
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < nv; v++) a[v].s = s[v], a[v].q = q[v];
+}
+
+/* Any number of vectors: row number `turn` of four, a literal. */
+BNC_INLINE void add_row(const bnc_real *x, int64_t nv, const int turn, struct around *a)
+{
+    for (int64_t v = 0; v < nv; v++) {
+        const vreal d = vload(x + v * VL) - a[v].k;
+        const vreal four = turn ? a[v].four + d * d : d * d;
+        a[v].s += d;
+        if (turn < 3)
+            a[v].four = four;
+        else
+            a[v].q += four;
+    }
+}
+
+static void wide_sums(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, struct around *a)
+{
+    for (int64_t v = 0; v < nv; v++) a[v].s = a[v].q = vzero();
+    for (int64_t r = 0; r < rows; r += 4)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) add_row(x + (r + i) * ld, nv, i, a);
+}
+
+/* All rows, as they lie in memory: any other order, even of a few rows side by side, is several times slower. */
+static void sums_around(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, struct around *a)
+{
+    const int64_t whole = rows / 4 * 4;
+    switch (nv) {
+    case 1: narrow_sums(x, ld, whole, 1, a); break;
+    case 2: narrow_sums(x, ld, whole, 2, a); break;
+    case 3: narrow_sums(x, ld, whole, 3, a); break;
+    case 4: narrow_sums(x, ld, whole, 4, a); break;
+    case 5: narrow_sums(x, ld, whole, 5, a); break;
+    case 6: narrow_sums(x, ld, whole, 6, a); break;
+    case 7: narrow_sums(x, ld, whole, 7, a); break;
+    case 8: narrow_sums(x, ld, whole, 8, a); break;
+    default: wide_sums(x, ld, whole, nv, a);
+    }
+    for (int64_t r = whole; r < rows; r++)
+        for (int64_t v = 0; v < nv; v++) {
+            const vreal d = vload(x + r * ld + v * VL) - a[v].k;
+            a[v].s += d;
+            a[v].q += d * d;
+        }
+}
+
+static void one_pass(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, const double *near,
+                     double *mean, double *m2)
+{
+    struct around sums[GROUP / VL];
+    const double over = 1 / (double)rows;
+    int doubtful = 0;
+    for (int64_t j = 0; j < w; j++) sums[j / VL].k[j % VL] = (bnc_real)near[j];
+    sums_around(x, ld, rows, w / VL, sums);
+    for (int64_t v = 0; v < w / VL; v++) {
+        const struct around *a = sums + v;
+        double *vmean = mean + v * VL, *vm2 = m2 + v * VL;
+#pragma omp simd reduction(| : doubtful)
+        for (int i = 0; i < VL; i++) {
+            const double s = a->s[i], q = a->q[i], left = q - s * s * over;
+            vmean[i] = (double)a->k[i] + s * over;
+            vm2[i] = left;
+            doubtful |= far_off(q, left);
+        }
+    }
+    for (int64_t v = 0; doubtful && v < w / VL; v++) {
+        double again_mean[VL], again_m2[VL];
+        int here = 0;
+        for (int i = 0; i < VL; i++) here |= far_off((double)sums[v].q[i], m2[v * VL + i]);
+        if (!here) continue;
+        two_passes(x + v * VL, ld, rows, VL, again_mean, again_m2);
+        for (int i = 0; i < VL; i++)
+            if (far_off((double)sums[v].q[i], m2[v * VL + i]))
+                mean[v * VL + i] = again_mean[i], m2[v * VL + i] = again_m2[i];
+    }
+}
+
+static void whole_vectors(const bnc_real *x, int64_t ld, int64_t rows, int64_t c,
+                          const double *near, double *mean, double *m2)
+{
     for (int64_t g = 0; g < c; g += GROUP) {
         const int64_t w = c - g < GROUP ? c - g : GROUP;
-        sum_columns(x + g, ld, rows, w, sums);
-        int64_t j = 0;
-        for (; j + 4 * VL <= w; j += 4 * VL)
-            square_columns(x + g + j, ld, rows, sums + j, 4, mean + g + j, m2 + g + j);
-        for (; j < w; j += VL)
-            square_columns(x + g + j, ld, rows, sums + j, 1, mean + g + j, m2 + g + j);
+        if (near)
+            one_pass(x + g, ld, rows, w, near + g, mean + g, m2 + g);
+        else
+            two_passes(x + g, ld, rows, w, mean + g, m2 + g);
     }
+}
+
+BNC_INLINE void any_columns(const bnc_real *x, int64_t ld, int64_t rows, int64_t c,
+                            const double *near, double *mean, double *m2)
+{
+    const int64_t whole = c / VL * VL, last = c - VL;
+    whole_vectors(x, ld, rows, whole, near, mean, m2);
+    if (whole && whole < c) { /* the last vector overlaps columns done: the same numbers come out */
+        whole_vectors(x + last, ld, rows, VL, near ? near + last : 0, mean + last, m2 + last);
+        return;
+    }
+    for (int64_t j = whole; j < c; j++) column_in_double(x + j, ld, rows, mean + j, m2 + j);
 }
 
 /* x: (rows, c) with row pitch ld -> mean (c,), m2 (c,). rows >= 1; at most a few hundred, the float
  * lanes add them up. */
 void BNC_KERNEL(columns_moments)(const bnc_real *restrict x, int64_t ld, int64_t rows, int64_t c,
                                  double *restrict mean, double *restrict m2)
-{
-    const int64_t whole = c / VL * VL;
-    whole_vectors(x, ld, rows, whole, mean, m2);
-    if (whole && whole < c) { /* the last vector overlaps columns done: the same numbers come out */
-        whole_vectors(x + c - VL, ld, rows, VL, mean + c - VL, m2 + c - VL);
-        return;
-    }
-    for (int64_t j = whole; j < c; j++) column_in_double(x + j, ld, rows, mean + j, m2 + j);
-}
+{ any_columns(x, ld, rows, c, 0, mean, m2); }
 
-/* Sum of x - k (and of squares) over one contiguous piece, four accumulators a quantity, then a tail of single values. */
-BNC_INLINE void piece_sum(const bnc_real *x, int64_t len, bnc_real k, vreal s[4], double *tail)
-{
-    const vreal kv = vset(k);
-    int64_t i = 0;
-    for (; i + 4 * VL <= len; i += 4 * VL)
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; v++) s[v] += vload(x + i + v * VL) - kv;
-    for (; i + VL <= len; i += VL) s[0] += vload(x + i) - kv;
-    for (; i < len; i++) *tail += (double)(x[i] - k);
-}
-
-BNC_INLINE void piece_squares(const bnc_real *x, int64_t len, bnc_real k, vreal s[4], vreal q[2],
-                              double tail[2])
-{
-    const vreal kv = vset(k);
-    int64_t i = 0;
-    for (; i + 4 * VL <= len; i += 4 * VL) {
-        vreal four = vzero();
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; v++) {
-            vreal d = vload(x + i + v * VL) - kv;
-            s[v] += d;
-            four += d * d;
-        }
-        q[0] += four;
-    }
-    for (; i + VL <= len; i += VL) {
-        vreal d = vload(x + i) - kv;
-        s[0] += d;
-        q[1] += d * d;
-    }
-    for (; i < len; i++) {
-        double d = (double)(x[i] - k);
-        tail[0] += d;
-        tail[1] += d * d;
-    }
-}
-
-static void slabs_in_double(const bnc_real *x, int64_t count, int64_t stride, int64_t len,
-                            double *mean, double *m2)
-{
-    double first = (double)x[0], s = 0, t = 0, q = 0, n = (double)count * (double)len;
-    for (int64_t i = 0; i < count; i++)
-#pragma omp simd reduction(+ : s)
-        for (int64_t j = 0; j < len; j++) s += (double)x[i * stride + j] - first;
-    double k = first + s / n;
-    for (int64_t i = 0; i < count; i++)
-#pragma omp simd reduction(+ : t, q)
-        for (int64_t j = 0; j < len; j++) {
-            double d = (double)x[i * stride + j] - k;
-            t += d;
-            q += d * d;
-        }
-    settle(k, t, q, n, mean, m2);
-}
-
-/* One channel: `count` pieces of `len` contiguous values, `stride` apart -> mean, m2. count * len at most some 4096. */
-void BNC_KERNEL(slabs_moments)(const bnc_real *restrict x, int64_t count, int64_t stride,
-                               int64_t len, double *restrict mean, double *restrict m2)
-{
-    const double n = (double)count * (double)len;
-    vreal s[4] = {{0}}, q[2] = {{0}};
-    double tail[2] = {0, 0};
-    for (int64_t i = 0; i < count; i++) piece_sum(x + i * stride, len, x[0], s, tail);
-    bnc_real k = x[0] + (bnc_real)((vsum((s[0] + s[1]) + (s[2] + s[3])) + tail[0]) / n);
-    for (int v = 0; v < 4; v++) s[v] = vzero();
-    tail[0] = 0;
-    for (int64_t i = 0; i < count; i++) piece_squares(x + i * stride, len, k, s, q, tail);
-    double sum = vsum((s[0] + s[1]) + (s[2] + s[3])) + tail[0];
-    double squares = vsum(q[0] + q[1]) + tail[1];
-    settle(k, sum, squares, n, mean, m2);
-    if (suspicious(squares)) slabs_in_double(x, count, stride, len, mean, m2);
-}
+/* The same, given means (c,) of similar data; `near` may be `mean`. */
+void BNC_KERNEL(columns_moments_near)(const bnc_real *restrict x, int64_t ld, int64_t rows,
+                                      int64_t c, const double *near, double *mean, double *m2)
+{ any_columns(x, ld, rows, c, near, mean, m2); }
 
 /* Chan, Golub & LeVeque 1979, per channel: (n1, mean1, m2_1) becomes the statistics of both sets. n1 may be 0. */
 void BNC_KERNEL(merge_moments)(int64_t c, double n1, double *restrict mean1, double *restrict m2_1,

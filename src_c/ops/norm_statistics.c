@@ -4,6 +4,11 @@
 #include "norm_reduce.h"
 #include "norm_statistics.h"
 
+enum {
+    NEAR = 4, /* a block that takes one pass is so many times as large, ... */
+    NEAR_ROWS = NEAR * BNC_BLOCK_ROWS /* ... in rows */
+};
+
 typedef struct {
     bnc_layout l;
     const bnc_shape *shape;
@@ -13,23 +18,24 @@ typedef struct {
     int failed;        /* no memory for a chunk */
 } task;
 
+/* The first block takes two passes; every other one, larger, one pass around the mean of the block before it, which
+ * data in some order (by class, by time) is nearer to than to the mean of all so far. */
 static void columns_chunk(int64_t k, void *arg)
 {
     task *t = arg;
     const int64_t w = t->l.width;
     int64_t begin, end;
-    bnc_real *scratch = bnc_gather_memory(t->shape, &t->l, 1, &t->failed);
+    bnc_real *scratch = bnc_gather_memory(t->shape, &t->l, NEAR, &t->failed);
     if (t->shape->runs && !scratch) return;
     bnc_chunk_rows(&t->l, k, &begin, &end);
     double *mean = t->mean + k * w, *m2 = t->m2 + k * w, *block = t->block + k * 2 * w;
-    for (int64_t r = begin; r < end; r += BNC_BLOCK_ROWS) {
-        const int64_t rows = bnc_min(BNC_BLOCK_ROWS, end - r);
+    int64_t r = bnc_min(begin + BNC_BLOCK_ROWS, end), rows;
+    KERNELS->columns_moments(bnc_rows_at(t->shape, t->x, begin * w, (r - begin) * w, scratch), w,
+                             r - begin, w, mean, m2);
+    for (const double *near = mean; r < end; r += rows, near = block) {
+        rows = bnc_min(NEAR_ROWS, end - r);
         const bnc_real *x = bnc_rows_at(t->shape, t->x, r * w, rows * w, scratch);
-        if (r == begin) {
-            KERNELS->columns_moments(x, w, rows, w, mean, m2);
-            continue;
-        }
-        KERNELS->columns_moments(x, w, rows, w, block, block + w);
+        KERNELS->columns_moments_near(x, w, rows, w, near, block, block + w);
         KERNELS->merge_moments(w, (double)(r - begin), mean, m2, (double)rows, block, block + w);
     }
     bnc_pool_put(scratch);
@@ -50,13 +56,15 @@ static void slabs_chunk(int64_t k, void *arg)
             for (int64_t s = b.s0; s < b.s1; s += BNC_RUN) {
                 const int64_t count = bnc_min(group, b.n1 - n), len = bnc_min(BNC_RUN, b.s1 - s);
                 double block_mean, block_m2;
-                KERNELS->slabs_moments(bnc_piece_at(t->shape, t->x, n, c, s, len, scratch), count,
-                                       stride, len, &block_mean, &block_m2);
-                if (seen == 0)
-                    *mean = block_mean, *m2 = block_m2;
-                else
+                const bnc_real *x = bnc_piece_at(t->shape, t->x, n, c, s, len, scratch);
+                if (seen == 0) {
+                    KERNELS->slabs_moments(x, count, stride, len, mean, m2);
+                } else {
+                    KERNELS->slabs_moments_near(x, count, stride, len, *mean, &block_mean,
+                                                &block_m2);
                     KERNELS->merge_moments(1, seen, mean, m2, (double)(count * len), &block_mean,
                                            &block_m2);
+                }
                 seen += (double)(count * len);
             }
     }

@@ -1,0 +1,96 @@
+/* Mean and M2 of one channel's contiguous pieces: the design is that of norm_moments.c. */
+#include "norm_moments.h"
+
+/* Sum of x - k (and of squares) over one contiguous piece, four accumulators a quantity, then a tail of single values. */
+BNC_INLINE void piece_sum(const bnc_real *x, int64_t len, bnc_real k, vreal s[4], double *tail)
+{
+    const vreal kv = vset(k);
+    int64_t i = 0;
+    for (; i + 4 * VL <= len; i += 4 * VL)
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++) s[v] += vload(x + i + v * VL) - kv;
+    for (; i + VL <= len; i += VL) s[0] += vload(x + i) - kv;
+    for (; i < len; i++) *tail += (double)(x[i] - k);
+}
+
+BNC_INLINE void piece_squares(const bnc_real *x, int64_t len, bnc_real k, vreal s[4], vreal q[2],
+                              double tail[2])
+{
+    const vreal kv = vset(k);
+    int64_t i = 0;
+    for (; i + 4 * VL <= len; i += 4 * VL) {
+        vreal four = vzero();
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++) {
+            vreal d = vload(x + i + v * VL) - kv;
+            s[v] += d;
+            four += d * d;
+        }
+        q[0] += four;
+    }
+    for (; i + VL <= len; i += VL) {
+        vreal d = vload(x + i) - kv;
+        s[0] += d;
+        q[1] += d * d;
+    }
+    for (; i < len; i++) {
+        double d = (double)(x[i] - k);
+        tail[0] += d;
+        tail[1] += d * d;
+    }
+}
+
+static void slabs_in_double(const bnc_real *x, int64_t count, int64_t stride, int64_t len,
+                            double *mean, double *m2)
+{
+    double first = (double)x[0], s = 0, t = 0, q = 0, n = (double)count * (double)len;
+    for (int64_t i = 0; i < count; i++)
+#pragma omp simd reduction(+ : s)
+        for (int64_t j = 0; j < len; j++) s += (double)x[i * stride + j] - first;
+    double k = first + s / n;
+    for (int64_t i = 0; i < count; i++)
+#pragma omp simd reduction(+ : t, q)
+        for (int64_t j = 0; j < len; j++) {
+            double d = (double)x[i * stride + j] - k;
+            t += d;
+            q += d * d;
+        }
+    settle(k, t, q, n, mean, m2);
+}
+
+/* Sums of d = x - k and of d*d in double. */
+static void sums_around(const bnc_real *x, int64_t count, int64_t stride, int64_t len, bnc_real k,
+                        double *sum, double *squares)
+{
+    vreal s[4] = {{0}}, q[2] = {{0}};
+    double tail[2] = {0, 0};
+    for (int64_t i = 0; i < count; i++) piece_squares(x + i * stride, len, k, s, q, tail);
+    *sum = vsum((s[0] + s[1]) + (s[2] + s[3])) + tail[0];
+    *squares = vsum(q[0] + q[1]) + tail[1];
+}
+
+/* One channel: `count` pieces of `len` contiguous values, `stride` apart -> mean, m2. count * len at most some 4096. */
+void BNC_KERNEL(slabs_moments)(const bnc_real *restrict x, int64_t count, int64_t stride,
+                               int64_t len, double *restrict mean, double *restrict m2)
+{
+    const double n = (double)count * (double)len;
+    vreal s[4] = {{0}};
+    double tail = 0, sum, squares;
+    for (int64_t i = 0; i < count; i++) piece_sum(x + i * stride, len, x[0], s, &tail);
+    const bnc_real k = x[0] + (bnc_real)((vsum((s[0] + s[1]) + (s[2] + s[3])) + tail) / n);
+    sums_around(x, count, stride, len, k, &sum, &squares);
+    settle(k, sum, squares, n, mean, m2);
+    if (suspicious(squares)) slabs_in_double(x, count, stride, len, mean, m2);
+}
+
+/* The same, given the mean of similar data. */
+void BNC_KERNEL(slabs_moments_near)(const bnc_real *restrict x, int64_t count, int64_t stride,
+                                    int64_t len, double near, double *restrict mean,
+                                    double *restrict m2)
+{
+    const double n = (double)count * (double)len;
+    double sum, squares;
+    sums_around(x, count, stride, len, (bnc_real)near, &sum, &squares);
+    settle((bnc_real)near, sum, squares, n, mean, m2);
+    if (far_off(squares, *m2)) BNC_KERNEL(slabs_moments)(x, count, stride, len, mean, m2);
+}
