@@ -31,7 +31,7 @@ OUTPUTS = (
     | dict.fromkeys(CONVOLUTIONS, "out_channels")
 )
 POOLS = (L.AvgPool, L.MaxPool, L.GlobalAvgPool, L.GlobalMaxPool)
-# Norms whose statistics come from each sample itself: nothing constant to fold
+# Norms whose statistics come from each sample itself; InstanceNorm's may be running ones
 OF_SAMPLES = (L.GroupNorm, L.InstanceNorm)
 KEEP_RANK = (
     *OF_SAMPLES,
@@ -236,14 +236,16 @@ class Net:
         _note_ranks(self.chain, input_ndim)
 
     def norms(self) -> list[tuple[Chain, Place]]:
-        """The norms that are still there, in the order of the forward pass."""
-        return [
-            (c, place) for c, place in self.chain.places() if isinstance(place.layer, L.BatchNorm)
-        ]
+        """The norms that may fold and are still there, in the order of the forward pass."""
+        return [(c, place) for c, place in self.chain.places() if _has_constants(place.layer)]
 
     def sample_norms(self) -> list[Place]:
         """The norms that never fold, in the same order."""
-        return [place for _, place in self.chain.places() if isinstance(place.layer, OF_SAMPLES)]
+        return [
+            place
+            for _, place in self.chain.places()
+            if isinstance(place.layer, OF_SAMPLES) and not _has_constants(place.layer)
+        ]
 
     def finish(self) -> L.Layer:
         """A new net of what the places have become, in evaluation mode."""
@@ -284,6 +286,13 @@ class Net:
             return [L.Residual(**branches, activation=layer.activation)]
         assert isinstance(layer, L.Concat)
         return [L.Concat(*branches.values(), axis=layer.axis)]
+
+
+def _has_constants(layer: L.Layer) -> bool:
+    """Whether a layer is a norm with statistics that do not come from the sample, in evaluation."""
+    if isinstance(layer, L.InstanceNorm):
+        return layer.running_mean is not None
+    return isinstance(layer, L.BatchNorm)
 
 
 def layout(axis: int, ndim: int | None) -> int:

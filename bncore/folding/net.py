@@ -61,8 +61,9 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
     and into every branch of a block; norms in a row become one. A norm in front of a zero-padded
     convolution is replaced by a `Pad` with the values that it would have mapped to zero. A ReLU
     that is part of a norm goes to the layer that takes the norm. Norms of input products inside
-    recurrent layers go into ``weight_ih`` and a ``bias_ih``. Frozen norms, `BatchRenorm` and norms
-    with other statistics in training fold like any other.
+    recurrent layers go into ``weight_ih`` and a ``bias_ih``. Frozen norms, `BatchRenorm`,
+    norms with other statistics in training and `InstanceNorm` with running statistics fold like any
+    other; what normalizes every sample by itself stays.
     """
     if not isinstance(net, L.Layer):
         raise TypeError(f"net must be a Layer, got {type(net).__name__}")
@@ -88,19 +89,14 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
             reasons = dict.fromkeys(why[path].values())
             report.kept.append(Kept(path, "; ".join(reasons), "kept"))
     for place in view.sample_norms():
-        report.kept.append(Kept(place.path, _own_statistics(place.layer), "kept"))
+        why_kept = "it normalizes every sample by statistics of its own"
+        report.kept.append(Kept(place.path, why_kept, "kept"))
     for path, container in view.hidden:
         report.kept.append(
             Kept(path, f"it is inside a {container}, of which folding knows nothing", "kept")
         )
     _add_inside(report, inside, net)
     return view.finish(), report
-
-
-def _own_statistics(norm: L.Layer) -> str:
-    if getattr(norm, "running_mean", None) is not None:
-        return "of running statistics only a BatchNorm's are folded"
-    return "it normalizes every sample by statistics of its own"
 
 
 def _fold_recurrent(view: Net) -> list[Folded | Kept]:
@@ -176,7 +172,7 @@ def _forward(chain: Chain, place: Place) -> list[Change]:
 def _affine(place: Place) -> Affine:
     """What a norm computes in evaluation, with the norms it has absorbed."""
     norm = place.layer
-    if type(norm) not in BATCH_NORMS:
+    if type(norm) not in (*BATCH_NORMS, L.InstanceNorm):
         raise FoldRefused(f"a {type(norm).__name__} may compute something else than BatchNorm")
     if norm.running_mean is None or norm.running_var is None:
         raise FoldRefused("it has no running statistics and normalizes by those of the batch")

@@ -3,12 +3,14 @@
 import numpy as np
 
 from bncore import folding
-from bncore.layers import BatchNorm
+from bncore.layers import BatchNorm, GroupNorm, InstanceNorm
 
 RELATIVE = {
     np.dtype(np.float32): 2e-6,
     np.dtype(np.float64): 1e-13,
 }  # of the largest output; a few layers of roundings
+
+NORMS = (BatchNorm, GroupNorm, InstanceNorm)
 
 
 def trained(net, rng):
@@ -16,16 +18,19 @@ def trained(net, rng):
     signs mixed.
     """
     for _, layer in net.named_layers():
-        if isinstance(layer, BatchNorm):
-            c, dtype = layer.num_features, layer.dtype
+        if isinstance(layer, NORMS):
             if layer.weight is not None:
-                layer.weight[...] = (rng.uniform(0.5, 1.5, c) * rng.choice([-1, 1], c)).astype(
-                    dtype
-                )
+                c = layer.weight.shape
+                layer.weight[...] = rng.uniform(0.5, 1.5, c) * rng.choice([-1, 1], c)
             if layer.bias is not None:
-                layer.bias[...] = rng.normal(size=c).astype(dtype)
-            if layer.running_mean is not None:
-                layer.set_running(rng.normal(size=c), rng.uniform(0.5, 2.0, c))
+                layer.bias[...] = rng.normal(size=layer.bias.shape)
+            if getattr(layer, "running_mean", None) is not None:
+                c = layer.num_features
+                mean, var = rng.normal(size=c), rng.uniform(0.5, 2.0, c)
+                if isinstance(layer, BatchNorm):
+                    layer.set_running(mean, var)
+                else:
+                    layer.running_mean[...], layer.running_var[...] = mean, var
     return net.eval()
 
 
@@ -46,9 +51,9 @@ def check(net, x, *, norms_left=0, input_ndim=None):
     folded, report = folding.fold_net(net, input_ndim=input_ndim)
     after = net.state_dict()
     assert all((before[name] == after[name]).all() for name in before), "the net itself was changed"
-    norms = sum(isinstance(layer, BatchNorm) for _, layer in net.named_layers())
+    norms = sum(isinstance(layer, NORMS) for _, layer in net.named_layers())
     assert (len(report.folded), len(report.kept)) == (norms - norms_left, norms_left), report
-    assert sum(isinstance(layer, BatchNorm) for _, layer in folded.named_layers()) == norms_left
+    assert sum(isinstance(layer, NORMS) for _, layer in folded.named_layers()) == norms_left
     assert not any(layer.training or layer.keeps for _, layer in folded.named_layers())
     result = folding.verify(net, folded, x)
     assert result.max_rel_error <= RELATIVE[x.dtype], result
