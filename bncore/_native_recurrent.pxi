@@ -47,11 +47,13 @@ cdef inline void* matrix_rows(
         raise Refused
     if cnp.PyArray_DIM(<Array>o, 0) != m or cnp.PyArray_DIM(<Array>o, 1) != n:
         raise Refused
-    if n > 1 and cnp.PyArray_STRIDE(<Array>o, 1) != size:
+    if m > 0 and n > 1 and cnp.PyArray_STRIDE(<Array>o, 1) != size:
         raise Refused
-    pitch[0] = cnp.PyArray_STRIDE(<Array>o, 0) // size
-    if m > 1 and (pitch[0] < n or cnp.PyArray_STRIDE(<Array>o, 0) % size):
-        raise Refused
+    pitch[0] = n
+    if m > 1:
+        pitch[0] = cnp.PyArray_STRIDE(<Array>o, 0) // size
+        if pitch[0] < n or cnp.PyArray_STRIDE(<Array>o, 0) % size:
+            raise Refused
     return data_of(o)
 
 

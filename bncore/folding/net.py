@@ -104,13 +104,17 @@ def _fold_recurrent(view: Net) -> list[Folded | Kept]:
     entries: list[Folded | Kept] = []
     for _, place in view.chain.places():
         if place.kind in RECURRENT:
-            place.layer, products, found = fold_inside(
-                place.layer, place.path, lambda norm: _affine(Place("", norm))
-            )
+            place.layer, products, found = fold_inside(place.layer, place.path, _inside)
             if products:
                 place.weight, place.bias = input_parameters(place.layer, products)
             entries += found
     return entries
+
+
+def _inside(norm: L.Layer) -> Affine:
+    if not isinstance(norm, L.BatchNorm):
+        raise FoldRefused(_own_statistics(norm))
+    return _affine(Place("", norm))
 
 
 def _add_inside(report: FoldReport, entries: list[Folded | Kept], net: L.Layer) -> None:

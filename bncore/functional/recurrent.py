@@ -166,8 +166,8 @@ def recurrent_backward(
     return da, dweight, dbias, dh0 if dc0 is None else (dh0, dc0)
 
 
-def judge_lengths(lengths: Any, count: int | None, longest: int | None) -> np.ndarray:
-    """Lengths of sequences as int64: so many (any number for None), from 0 to ``longest`` (None: no bound)."""
+def judge_lengths(lengths: Any, count: int | None, longest: int) -> np.ndarray:
+    """Lengths of sequences as int64: so many (any number for None), from 0 to ``longest``."""
     if not isinstance(lengths, (np.ndarray, list, tuple)):
         raise TypeError(f"lengths must be an array of integers, got {type(lengths).__name__}")
     found = np.asarray(lengths)
@@ -176,10 +176,9 @@ def judge_lengths(lengths: Any, count: int | None, longest: int | None) -> np.nd
     if found.ndim != 1 or (count is not None and len(found) != count):
         wanted = f"({count},)" if count is not None else "(n,)"
         raise ValueError(f"lengths must have shape {wanted}, got {found.shape}")
-    if found.size and (found.min() < 0 or (longest is not None and found.max() > longest)):
-        bound = ">= 0" if longest is None else f"from 0 to {longest}"
+    if found.size and (found.min() < 0 or found.max() > longest):
         bad = found.min() if found.min() < 0 else found.max()
-        raise ValueError(f"lengths must be {bound}, got {bad}")
+        raise ValueError(f"lengths must be from 0 to {longest}, got {bad}")
     return np.ascontiguousarray(found, dtype=np.int64)
 
 
@@ -197,7 +196,7 @@ def _judge(
     units = width // gates
     weight = check.like(products, weight, "weight", (width, units))
     bias = check.optional_like(products, bias, "bias", (width,))
-    lengths = judge_lengths(lengths, None, None)
+    lengths = judge_lengths(lengths, None, m)
     if lengths.sum() != m:
         raise ValueError(f"lengths must add up to the {m} rows of products, got {lengths.sum()}")
     h0, c0 = _state(state, kind, "state", (len(lengths), units), products)
@@ -207,10 +206,12 @@ def _judge(
 
 
 def _pair(state: Any, kind: Any) -> tuple[Any, Any]:
-    """(h, c) of a state that has not been judged yet."""
-    if kind == "lstm" and type(state) in (tuple, list) and len(state) == 2:
+    """(h, c) of a state that has not been judged yet; what is no state, no backend takes."""
+    if kind != "lstm" or state is None:
+        return state, None
+    if type(state) in (tuple, list) and len(state) == 2:
         return state[0], state[1]
-    return state, None
+    return ..., ...
 
 
 def _state(
@@ -240,7 +241,7 @@ def _row_wise(a: np.ndarray) -> bool:
     return (
         a.dtype.isnative
         and a.flags.aligned
-        and (n <= 1 or step == size)
+        and (m == 0 or n <= 1 or step == size)
         and (m <= 1 or (pitch >= n * size and pitch % size == 0))
     )
 

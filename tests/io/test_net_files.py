@@ -16,6 +16,9 @@ from bncore import nets
 from bncore.io.npz import FORMAT, HEADER, VERSION
 from bncore.layers import (
     GELU,
+    GRU,
+    LSTM,
+    RNN,
     AvgPool,
     BatchNorm,
     Concat,
@@ -26,6 +29,7 @@ from bncore.layers import (
     Flatten,
     GlobalAvgPool,
     GlobalMaxPool,
+    ImageRows,
     LeakyReLU,
     Linear,
     MaxPool,
@@ -93,11 +97,28 @@ def sequence(dtype):
     )
 
 
+def recurrent(dtype):
+    return Sequential(
+        ImageRows(axis=-1),
+        LSTM(6, 4, 2, bidirectional=True, dropout=0.2, norm="batch", forget_bias=1.0, dtype=dtype),
+        GRU(
+            8, 3, norm="renorm", norm_options={"schedule": "paper"}, batch_first=False, dtype=dtype
+        ),
+        RNN(3, 5, nonlinearity="relu", bias=False, output="last", dtype=dtype),
+    )
+
+
 # ---- round trips
 
 
 def test_these_nets_have_every_layer_there_is():
-    text = json.dumps([everything(np.float32).config(), sequence(np.float32).config()])
+    text = json.dumps(
+        [
+            everything(np.float32).config(),
+            sequence(np.float32).config(),
+            recurrent(np.float32).config(),
+        ]
+    )
     kinds = [getattr(bn.layers, name) for name in bn.layers.__all__]
     kinds = [k for k in kinds if isinstance(k, type) and issubclass(k, bn.layers.Layer)]
     assert not [
@@ -105,7 +126,9 @@ def test_these_nets_have_every_layer_there_is():
     ]
 
 
-@pytest.mark.parametrize("make, shape", [(everything, (5, 2, 8, 8)), (sequence, (5, 8, 2))])
+@pytest.mark.parametrize(
+    "make, shape", [(everything, (5, 2, 8, 8)), (sequence, (5, 8, 2)), (recurrent, (5, 4, 3, 2))]
+)
 def test_every_layer_comes_back_to_the_bit(rng, dtype, path, make, shape):
     net = make(dtype)
     x = rng.normal(size=shape).astype(dtype)

@@ -53,6 +53,7 @@ def branches(axis: int = 1) -> bn.Concat:
 
 
 ROWS, LENGTH, IMAGE, IMAGE_LAST = (5, 4), (3, 4, 7), (3, 4, 6, 5), (3, 6, 5, 4)
+STEPS = (3, 5, 4)
 
 # name -> (how to make it, shape of the input)
 CASES: dict[str, tuple[Callable[[], bn.layers.Layer], tuple[int, ...]]] = {
@@ -114,6 +115,16 @@ CASES: dict[str, tuple[Callable[[], bn.layers.Layer], tuple[int, ...]]] = {
     "silu": (bn.SiLU, IMAGE),
     "sigmoid": (bn.Sigmoid, IMAGE),
     "tanh": (bn.Tanh, IMAGE),
+    "rnn": (lambda: bn.RNN(4, 3, dtype=F64, rng=1), STEPS),
+    "rnn-relu": (lambda: bn.RNN(4, 3, nonlinearity="relu", bias=False, dtype=F64, rng=1), STEPS),
+    "gru": (lambda: bn.GRU(4, 3, 2, bidirectional=True, dtype=F64, rng=1), STEPS),
+    "gru-norm": (lambda: bn.GRU(4, 3, norm="batch", output="last", dtype=F64, rng=1), STEPS),
+    "lstm": (lambda: bn.LSTM(4, 3, batch_first=False, dtype=F64, rng=1), STEPS),
+    "lstm-last": (lambda: bn.LSTM(4, 3, 2, bidirectional=True, output="last", dtype=F64, rng=1), STEPS),
+    "lstm-norm": (lambda: bn.LSTM(4, 3, 2, bidirectional=True, dropout=0.3, norm="batch", dtype=F64, rng=1), STEPS),
+    "image-rows": (bn.ImageRows, IMAGE),
+    "image-rows-last": (lambda: bn.ImageRows(axis=-1), IMAGE_LAST),
+    "image-rows-sequence": (bn.ImageRows, STEPS),
     "sequential": (lambda: bn.Sequential(linear(4, 5), bn.Tanh(), linear(5, 2)), ROWS),
     "sequential-empty": (bn.Sequential, ROWS),
     "residual": (block, IMAGE),
