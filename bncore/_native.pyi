@@ -64,6 +64,7 @@ __all__ = [
     "squared_norm",
     "statistics",
     "thread_limit",
+    "weighted_statistics",
 ]
 
 @final
@@ -283,6 +284,7 @@ def normalize(
     runs: _Array | None = None,
 ) -> tuple[_Array, NormSaved]: ...
 def statistics(x: _Array, axis: int, runs: _Array | None = None) -> tuple[int, _Array, _Array]: ...
+def weighted_statistics(x: _Array, weights: _Array, axis: int) -> tuple[float, _Array, _Array]: ...
 def batch_norm_backward(
     dy: _Array, saved: NormSaved, dweight: _Array | None, dbias: _Array | None, out: _Array | None
 ) -> tuple[_Array | None, ...]: ...

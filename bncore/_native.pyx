@@ -19,6 +19,7 @@ include "_native_pooling.pxi"
 include "_native_recurrent.pxi"
 include "_native_rows.pxi"
 include "_native_runtime.pxi"
+include "_native_weighted.pxi"
 
 __all__ = [
     name

@@ -210,6 +210,8 @@ typedef struct {
     O(batch_norm_eval, (const bnc_norm *))                                                     \
     O(normalize, (const bnc_norm *))                                                           \
     O(statistics, (const bnc_shape *, const void *x, double *mean, double *m2))                \
+    O(weighted_statistics, (int64_t n, int64_t c, int64_t s, const void *x, const double *w,   \
+                            double *count, double *mean, double *m2))                          \
     O(batch_norm_backward, (const bnc_norm_gradient *))                                        \
     O(gradient_sums, (const bnc_norm_gradient *))                                              \
     O(input_gradient, (const bnc_norm_gradient *))                                             \

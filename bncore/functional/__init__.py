@@ -67,6 +67,7 @@ from .pooling import (
 from .recurrent import recurrent, recurrent_backward
 from .renorm import batch_renorm
 from .rms_norm import rms_norm, rms_norm_backward
+from .weighted import weighted_statistics
 
 __all__ = [
     "GradientSums",
@@ -132,4 +133,5 @@ __all__ = [
     "tanh",
     "tanh_backward",
     "update_running",
+    "weighted_statistics",
 ]

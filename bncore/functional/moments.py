@@ -63,7 +63,7 @@ class Statistics:
         n = self.count + other.count
         d = other.mean - self.mean
         mean = self.mean + d * (other.count / n)
-        m2 = self.m2 + other.m2 + d * d * (self.count * other.count / n)
+        m2 = self.m2 + other.m2 + d * d * (self.count * (other.count / n))
         return Statistics(n, mean, m2 / n)
 
 

@@ -13,6 +13,9 @@ K(slabs_moments_near, (const bnc_real *x, int64_t count, int64_t stride, int64_t
                        double *mean, double *m2))
 K(merge_moments, (int64_t c, double n1, double *mean1, double *m2_1, double n2, const double *mean2,
                   const double *m2_2))
+/* weighted_moments.c: the same of weighted rows, in double */
+K(weighted_moments, (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, const double *w,
+                     double total, const double *near, double *mean, double *m2))
 /* norm_coefficients.c: statistics -> what the element-wise passes need */
 K(forward_coefficients, (int64_t c, const double *mean, const double *inv_std, const double *r,
                          const double *d, const bnc_real *gamma, const bnc_real *beta, bnc_real *hi,

@@ -46,6 +46,7 @@ from .pooling import (
 from .recurrent import recurrent, recurrent_backward
 from .renorm import batch_renorm_train
 from .rows import RowsSaved, layer_norm, rms_norm, rows_norm_backward
+from .weighted import weighted_statistics
 
 NAME = "numpy"
 JUDGES_ARRAYS = False  # functional judges users' arrays first; the native entry does so in C
@@ -100,4 +101,5 @@ __all__ = [
     "sgd_step",
     "squared_norm",
     "statistics",
+    "weighted_statistics",
 ]
