@@ -82,8 +82,9 @@ class Recipe:
         elif images:
             inputs = data.shape[0]
         else:
+            needs = "images or sequences" if self.net in RECURRENT else "images"
             raise ValueError(
-                f"net: {self.net} needs images, {data.name} has samples of shape {data.shape}: "
+                f"net: {self.net} needs {needs}, {data.name} has samples of shape {data.shape}: "
                 "use mlp"
             )
         make = nets.recurrent if self.net in RECURRENT else getattr(nets, self.net)
