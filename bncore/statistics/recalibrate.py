@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
-from ..layers import BatchNorm, Layer
+from ..layers import BatchNorm, InstanceNorm, Layer
 from ..support import checks
 from ..support.progress import Progress
 from ..training.evaluation import evaluating
@@ -106,6 +106,8 @@ def measurable(net: Layer) -> tuple[dict[str, BatchNorm], list[tuple[str, str]]]
     norms: dict[str, BatchNorm] = {}
     skipped = []
     for path, layer in net.named_layers():
+        if isinstance(layer, InstanceNorm) and layer.running_mean is not None:
+            skipped.append((path, "averages over single samples are not measured"))
         if not isinstance(layer, BatchNorm):
             continue
         if not layer.track_running_stats:

@@ -14,7 +14,7 @@ from .. import functional as F
 from ..layers import BatchNorm, Concat, Layer, Residual, Sequential
 from ..layers.base import locate
 
-__all__ = ["ArrayWalk", "Walk", "normalize_by"]
+__all__ = ["ArrayWalk", "Call", "Walk", "join", "normalize_by"]
 
 Array = np.ndarray[Any, Any]
 Value = TypeVar("Value")
@@ -61,16 +61,16 @@ class Walk(Generic[Value]):
             return None
         if _is_plain(layer, Sequential):
             for name, child in layer.children():
-                x = self.run(child, x, _join(path, name))
+                x = self.run(child, x, join(path, name))
             return x
         if isinstance(layer, Residual) and _is_plain(layer, Residual):
-            parts = {n: self.run(child, x, _join(path, n)) for n, child in layer.children()}
+            parts = {n: self.run(child, x, join(path, n)) for n, child in layer.children()}
             main, shortcut = parts["main"], parts.get("shortcut", x)
             if main is None or shortcut is None:
                 return None
             return self.add(main, shortcut, layer.activation)
         if isinstance(layer, Concat) and _is_plain(layer, Concat):
-            outputs = [self.run(child, x, _join(path, n)) for n, child in layer.children()]
+            outputs = [self.run(child, x, join(path, n)) for n, child in layer.children()]
             known = [y for y in outputs if y is not None]
             return self.concat(known, layer.axis) if len(known) == len(outputs) else None
         try:
@@ -92,7 +92,7 @@ class Walk(Generic[Value]):
 
         def call(name: str, child: Layer, rows: Array) -> Array | None:
             if isinstance(child, BatchNorm):
-                return self.inner(_join(path, name), child, rows)
+                return self.inner(join(path, name), child, rows)
             return child(rows)
 
         return call
@@ -137,5 +137,5 @@ def _is_plain(layer: Layer, kind: type[Layer]) -> bool:
     return isinstance(layer, kind) and type(layer).forward is kind.forward
 
 
-def _join(path: str, name: str) -> str:
+def join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name

@@ -16,6 +16,7 @@ from .limits import (
     ALONE,
     DROPOUT,
     ERRORS,
+    EXPLAINED,
     FOREIGN,
     GAP,
     LOSS,
@@ -106,7 +107,7 @@ def _cause(norm: NormRecord, norms: list[NormRecord]) -> str:
     if batch < AGREE * population:
         shifted = norm.dropout is not None and matters(norm.dropout.ratio)
         return "dropout" if shifted else "batches"
-    if norm.start_weight >= START and norm.from_start < batch:
+    if norm.start_weight >= START and norm.from_start <= EXPLAINED * batch:
         return "start"
     if batch <= SCATTERED * norm.scatter:
         return "scatter"

@@ -203,7 +203,7 @@ class _Examined:
             start_weight=start,
             from_batch=Distance.between(running, batch, norm.eps),
             from_population=Distance.between(running, population, norm.eps),
-            from_start=Distance.between(running, mixed, norm.eps).size,
+            from_start=Distance.between(running, mixed, norm.eps, scale=batch[1]).size,
             noise=noise_of(seen),
             dead=dead_channels(norm.weight),
             constant=constant,

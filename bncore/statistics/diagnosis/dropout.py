@@ -35,7 +35,7 @@ from ...layers import (
     SiLU,
     Tanh,
 )
-from ..walk import Call, Walk, normalize_by
+from ..walk import Call, Walk, join, normalize_by
 from .samples import Samples
 
 __all__ = ["Prediction", "predict_dropout"]
@@ -121,6 +121,7 @@ class _DropoutWalk(Walk[_Noisy]):
         self.norms = norms
         self.found: dict[str, Prediction] = {}
         self._twins: dict[str, tuple[Layer, Layer]] = {}
+        self._before: dict[str, _Noisy] = {}  # what stands in front of norms inside another layer
 
     def norm(self, path: str, norm: BatchNorm, x: _Noisy) -> _Noisy:
         if path not in self.norms:
@@ -150,7 +151,11 @@ class _DropoutWalk(Walk[_Noisy]):
             return self._carry(path, layer, x, _reshaped)
         if isinstance(layer, ELEMENTWISE):
             return self._carry(path, layer, x, _elementwise)
-        return self._carry(path, layer, x, None)
+        y = self._carry(path, layer, x, None)
+        inside = _droppers(path, layer)
+        if not inside:
+            return y
+        return replace(y, layers=(*y.layers, *inside), why=y.why or _no_formula(path, layer))
 
     def _carry(self, path: str, layer: Any, x: _Noisy, rule: Any) -> _Noisy:
         """x through a layer, and what dropout did to it by ``rule``; without one that is unknown."""
@@ -161,7 +166,7 @@ class _DropoutWalk(Walk[_Noisy]):
         if x.known() is None:
             return passed
         if rule is None:
-            why = f"no formula leads through {path} {layer.brief()}"
+            why = _no_formula(path, layer)
             return replace(passed, mean=None, var=None, atoms=None, why=why)
         noise: _Noisy = rule(path, layer, x)
         return replace(passed, mean=noise.mean, var=noise.var, atoms=noise.atoms)
@@ -179,14 +184,22 @@ class _DropoutWalk(Walk[_Noisy]):
         return y if layer.activation is None else _elementwise(path, ReLU().eval(), y)
 
     def through(self, path: str, layer: Any, x: _Noisy, call: Call) -> _Noisy | None:
-        self._outside = replace(x, through=(*x.through, f"{path} {layer.brief()}"))
+        entered = replace(x, through=(*x.through, f"{path} {layer.brief()}"))
+        before, passed = entered, False
+        for name, child in layer.children():  # in the order of the forward pass
+            if isinstance(child, Dropout) and child.p:
+                before = replace(_Noisy(x.x) if passed else before, through=entered.through)
+                before = replace(before, layers=(*before.layers, (join(path, name), child.p)))
+                passed = False
+            elif isinstance(child, BatchNorm):
+                self._before[join(path, name)] = replace(before, why=_no_formula(path, layer))
+                passed = True
         y = layer.forward_through(x.x, call)
         return None if y is None else _Noisy(y)
 
     def inner(self, path: str, norm: BatchNorm, rows: Array) -> Array:
-        outside = self._outside
-        why = f"no formula leads through {outside.through[-1]}"
-        return self.norm(path, norm, _Noisy(rows, outside.layers, outside.through, why=why)).x
+        outside = replace(self._before[path], x=rows, mean=None, var=None, atoms=None)
+        return self.norm(path, norm, outside).x
 
     def add(self, main: _Noisy, shortcut: _Noisy, activation: str | None) -> _Noisy:
         total = main.x + shortcut.x
@@ -208,6 +221,19 @@ class _DropoutWalk(Walk[_Noisy]):
         if len(known) == len(parts):
             mean, var = (np.concatenate([k[i] for k in known], axis) for i in (0, 1))
         return _joined(np.concatenate([part.x for part in parts], axis), parts, mean, var)
+
+
+def _droppers(path: str, layer: Layer) -> list[tuple[str, float]]:
+    """Dropout inside a layer that is one step of the walk."""
+    return [
+        (name, inner.p)
+        for name, inner in layer.named_layers(path)
+        if isinstance(inner, Dropout) and inner.p
+    ]
+
+
+def _no_formula(path: str, layer: Layer) -> str:
+    return f"no formula leads through {path} {layer.brief()}"
 
 
 def _drop(path: str, layer: Dropout, x: _Noisy) -> _Noisy:

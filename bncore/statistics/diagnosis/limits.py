@@ -18,8 +18,9 @@ AGREE = 0.5
 """Running statistics are those of training if they are so many times nearer to batches than to the population."""
 SCATTERED = 2.5
 """So many times the scatter of an average at rest is still scatter."""
-START = 0.05
-"""Weight of the start (mean 0, variance 1) above which it explains a distance."""
+START, EXPLAINED = 0.05, 0.7
+"""Weight of the start (mean 0, variance 1) above which it explains a distance, if mixing it into what batches
+give leaves no more than this part of the distance."""
 FOREIGN = 3.0
 """A norm so many times farther from its batches than every other is a case of its own."""
 

@@ -29,10 +29,16 @@ class Distance:
 
     @classmethod
     def between(
-        cls, running: tuple[Array, Array], other: tuple[Array, Array], eps: float
+        cls,
+        running: tuple[Array, Array],
+        other: tuple[Array, Array],
+        eps: float,
+        scale: Array | None = None,
     ) -> Distance:
+        """Of two pairs (mean, variance); ``scale`` is a variance to measure means by in place of the other's."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean = np.abs(running[0] - other[0]) / np.sqrt(other[1] + eps)
+            unit = np.sqrt((other[1] if scale is None else scale) + eps)
+            mean = np.abs(running[0] - other[0]) / unit
             variance = (running[1] + eps) / (other[1] + eps)
         return cls(
             np.where(running[0] == other[0], 0.0, mean),
@@ -177,7 +183,7 @@ class NormRecord:
         Of the running statistics from the average over training batches (dropout on) and from
         population statistics (dropout off).
     from_start : float
-        `Distance.size` from batches mixed with the start by its weight.
+        `Distance.size` from batches mixed with the start by its weight, in the batches' units.
     noise : Noise or None
         None with fewer than two batches.
     dead, constant : tuple of int

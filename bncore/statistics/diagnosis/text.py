@@ -33,6 +33,8 @@ def report(diagnosis: Diagnosis) -> str:
 def verdict(diagnosis: Diagnosis) -> str:
     """The findings and their repairs, gravest first; that there is nothing to do, if so."""
     if not diagnosis.norms:
+        if diagnosis.skipped:
+            return "verdict: no norm with running statistics to measure, see above for what was left alone"
         return (
             "verdict: no norm with running statistics, so training and evaluation normalize alike"
         )
