@@ -22,6 +22,7 @@ from .report import Folded, FoldReport, Kept
 
 __all__ = ["fold_net"]
 
+OWN_STATISTICS = "it normalizes every sample by statistics of its own"
 Rule = Callable[[Chain, Place], list[Change]]
 
 
@@ -89,8 +90,7 @@ def fold_net(net: L.Layer, *, input_ndim: int | None = None) -> tuple[L.Layer, F
             reasons = dict.fromkeys(why[path].values())
             report.kept.append(Kept(path, "; ".join(reasons), "kept"))
     for place in view.sample_norms():
-        why_kept = "it normalizes every sample by statistics of its own"
-        report.kept.append(Kept(place.path, why_kept, "kept"))
+        report.kept.append(Kept(place.path, OWN_STATISTICS, "kept"))
     for path, container in view.hidden:
         report.kept.append(
             Kept(path, f"it is inside a {container}, of which folding knows nothing", "kept")
@@ -112,8 +112,9 @@ def _fold_recurrent(view: Net) -> list[Folded | Kept]:
 
 
 def _inside(norm: L.Layer) -> Affine:
+    """What a norm of input products computes in evaluation."""
     if not isinstance(norm, L.BatchNorm):
-        raise FoldRefused(_own_statistics(norm))
+        raise FoldRefused(OWN_STATISTICS)
     return _affine(Place("", norm))
 
 
