@@ -10,6 +10,7 @@ from .group_norm import GroupNorm
 from .image_rows import ImageRows
 from .init import seed
 from .instance_norm import InstanceNorm
+from .layer_norm import LayerNorm
 from .linear import Linear
 from .norm import BatchNorm
 from .padding import Pad
@@ -17,6 +18,7 @@ from .parameters import Parameter
 from .pooling import AvgPool, Flatten, GlobalAvgPool, GlobalMaxPool, MaxPool
 from .registry import build, register
 from .renorm import BatchRenorm
+from .rms_norm import RMSNorm
 from .rnn import GRU, LSTM, RNN
 from .state import LoadReport
 
@@ -40,12 +42,14 @@ __all__ = [
     "ImageRows",
     "InstanceNorm",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LoadReport",
     "MaxPool",
     "Pad",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "Residual",
     "Sequential",
