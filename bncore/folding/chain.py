@@ -32,7 +32,7 @@ OUTPUTS = (
 )
 POOLS = (L.AvgPool, L.MaxPool, L.GlobalAvgPool, L.GlobalMaxPool)
 # Norms whose statistics come from each sample itself; InstanceNorm's may be running ones
-OF_SAMPLES = (L.GroupNorm, L.InstanceNorm)
+OF_SAMPLES = (L.LayerNorm, L.RMSNorm, L.GroupNorm, L.InstanceNorm)
 KEEP_RANK = (
     *OF_SAMPLES,
     *CONVOLUTIONS,

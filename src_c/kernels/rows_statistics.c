@@ -20,16 +20,14 @@ static void short_rows(const bnc_real *x, int64_t ld, int64_t rows, int64_t widt
     memcpy(m2, all_m2, (size_t)rows * sizeof *m2);
 }
 
+/* The first block takes two passes, the others one, around the mean so far. */
 static void long_row(const bnc_real *x, int64_t width, double *mean, double *m2)
 {
-    for (int64_t j = 0; j < width; j += BNC_ROW_BLOCK) {
+    BNC_KERNEL(slabs_moments)(x, 1, 0, width < BNC_ROW_BLOCK ? width : BNC_ROW_BLOCK, mean, m2);
+    for (int64_t j = BNC_ROW_BLOCK; j < width; j += BNC_ROW_BLOCK) {
         const int64_t len = width - j < BNC_ROW_BLOCK ? width - j : BNC_ROW_BLOCK;
         double block_mean, block_m2;
-        if (j == 0) {
-            BNC_KERNEL(slabs_moments)(x, 1, 0, len, mean, m2);
-            continue;
-        }
-        BNC_KERNEL(slabs_moments)(x + j, 1, 0, len, &block_mean, &block_m2);
+        BNC_KERNEL(slabs_moments_near)(x + j, 1, 0, len, *mean, &block_mean, &block_m2);
         BNC_KERNEL(merge_moments)(1, (double)j, mean, m2, (double)len, &block_mean, &block_m2);
     }
 }
@@ -95,7 +93,9 @@ void BNC_KERNEL(rows_squares)(const bnc_real *restrict x, int64_t ld, int64_t ro
                               double *restrict sum)
 {
     for (int64_t r = 0; r < rows; r++, x += ld) {
-        sum[r] = squares(x, width);
+        sum[r] = 0;
+        for (int64_t j = 0; j < width; j += BNC_ROW_BLOCK)
+            sum[r] += squares(x + j, width - j < BNC_ROW_BLOCK ? width - j : BNC_ROW_BLOCK);
         if (suspicious(sum[r])) sum[r] = squares_in_double(x, width);
     }
 }
