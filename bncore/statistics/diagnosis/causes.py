@@ -81,9 +81,9 @@ def worse(score: Score, than: Score, samples: int) -> bool:
     return not np.isfinite(score.gap)
 
 
-def matters(ratio: float) -> bool:
-    """Whether a variance ratio is far enough from 1."""
-    return not 1.0 / DROPOUT < ratio < DROPOUT
+def matters(norm: NormRecord) -> bool:
+    """Whether there is dropout in front of a norm that shifts its variance."""
+    return norm.dropout is not None and norm.dropout.strength > np.log(DROPOUT)
 
 
 def _culprits(norms: list[NormRecord]) -> list[NormRecord]:
@@ -105,8 +105,7 @@ def _cause(norm: NormRecord, norms: list[NormRecord]) -> str:
     if not np.isfinite(population):
         return "not finite"
     if batch < AGREE * population:
-        shifted = norm.dropout is not None and matters(norm.dropout.ratio)
-        return "dropout" if shifted else "batches"
+        return "dropout" if matters(norm) else "batches"
     if norm.start_weight >= START and norm.from_start <= EXPLAINED * batch:
         return "start"
     if batch <= SCATTERED * norm.scatter:
@@ -196,7 +195,7 @@ def _scatter(found: list[NormRecord]) -> Explained:
 
 
 def _by_dropout(found: list[NormRecord]) -> Explained:
-    worst = max(found, key=lambda n: abs(np.log(n.dropout.ratio)) if n.dropout else 0.0)
+    worst = max(found, key=lambda n: n.dropout.strength if n.dropout else 0.0)
     assert worst.dropout is not None
     text = (
         "Running statistics are those of training with dropout, which is off in evaluation. "

@@ -83,9 +83,9 @@ def diagnose(
     -----
     The distance "from batch" is that from the average over batches as training sees them, with
     dropout; it is what a moving average would reach if the weights stood still. The distance "from
-    population" is that from what evaluation would need. Reads the data 10 times plus once per norm,
-    and twice more per norm where the running statistics make a difference. Dropout before a norm:
-    Li et al. 2018, arXiv 1801.05134.
+    population" is that from what evaluation would need. The data are read about a dozen times, once
+    more per norm, and where the running statistics make a difference twice more per norm; ``batches``
+    limits all of it. Dropout before a norm: Li et al. 2018, arXiv 1801.05134.
     """
     if not isinstance(net, Layer):
         raise TypeError(f"net must be a Layer, got {type(net).__name__}")
@@ -129,7 +129,8 @@ class _Examined:
         result = Diagnosis(method, batch_size, self.measured.random, skipped=self.skipped)
         sizes = [len(x) for x in self.measured]
         result.samples, result.batches = sum(sizes), len(sizes)
-        result.scored_samples = self.scored.size()
+        same = self.scored is self.measured
+        result.scored_samples = result.samples if same else self.scored.size()
         if not self.norms:
             result.findings = judge(result)
             return result
@@ -178,7 +179,7 @@ class _Examined:
         scores += [answers.with_statistics(kind, found) for kind, found in populations.items()]
         gap = Gap()
         if not scores[0].gap <= GAP_SHOWN:  # also where it is not a number
-            gap = answers.attribute(self.running)
+            gap = answers.attribute(self.running, scores[0].gap)
         return scores, gap
 
     def record(

@@ -58,14 +58,10 @@ def constant_channels(population: tuple[Array, Array], eps: float) -> tuple[tupl
 
 def _dropout(diagnosis: Diagnosis, explained: set[str]) -> list[Finding]:
     """Dropout that shifts the variance of a norm, also where the running statistics have been repaired."""
-    found = [
-        norm
-        for norm in diagnosis.norms
-        if norm.dropout is not None and matters(norm.dropout.ratio) and norm.path not in explained
-    ]
+    found = [norm for norm in diagnosis.norms if matters(norm) and norm.path not in explained]
     if not found:
         return []
-    worst = max(found, key=lambda n: abs(np.log(n.dropout.ratio)) if n.dropout else 0.0)
+    worst = max(found, key=lambda n: n.dropout.strength if n.dropout else 0.0)
     assert worst.dropout is not None
     text = (
         f"Dropout shifts the variance of {listed(n.path for n in found)}. In front of {named(worst.path)} stands "

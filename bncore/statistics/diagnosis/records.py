@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,6 +154,11 @@ class DropoutEffect:
     def ratio(self) -> float:
         """Median of the measured ratios."""
         return _median(self.measured)
+
+    @property
+    def strength(self) -> float:
+        """How far the ratio is from 1, either way: the size of its logarithm."""
+        return abs(math.log(self.ratio)) if self.ratio > 0 else math.inf
 
     def to_dict(self) -> dict[str, Any]:
         return {

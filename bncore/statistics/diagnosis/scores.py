@@ -83,9 +83,11 @@ class Answers:
         walk = BatchWalk(self._norms)
         return self._score("batch", lambda x: walk.run(self._net, x))
 
-    def attribute(self, running: Running) -> Gap:
-        """Reference statistics put into one norm at a time, and running statistics into one at a time."""
-        whole = self.with_statistics("running", running).gap
+    def attribute(self, running: Running, whole: float) -> Gap:
+        """Reference statistics put into one norm at a time, and running statistics into one at a time.
+
+        ``whole`` is the gap with running statistics in all of them.
+        """
         gap = Gap()
         for path in self._norms:
             one = {**running, path: self._reference_statistics[path]}
