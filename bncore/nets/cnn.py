@@ -42,6 +42,8 @@ def cnn(
         None halves height and width in the last convolution only. Halving from the second one on, ``(1, 2, 2)``, is
         much less work on large images.
     norm : one of `bncore.nets.NORMS`
+        ``"layer"`` and ``"rms"`` normalize the channels of every position, ``"group"`` groups of about 8 channels of a
+        sample, ``"instance"`` every channel of a sample.
     norm_options : mapping, optional
         Further arguments of every norm's constructor, ``{"momentum": 0.01}`` say.
     standardize : bool

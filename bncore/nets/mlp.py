@@ -39,6 +39,7 @@ def mlp(
     hidden : sequence of int
         Widths of the hidden layers; may be empty.
     norm : one of `bncore.nets.NORMS`
+        But not ``"instance"``: a channel of a sample has one value here.
     norm_options : mapping, optional
         Further arguments of every norm's constructor, ``{"momentum": 0.01}`` say.
     standardize : bool
@@ -54,6 +55,10 @@ def mlp(
     ValueError
         For another norm, options it does not take, or sizes below 1.
     """
+    if norm == "instance":
+        raise ValueError(
+            "norm must normalize samples without positions in an mlp, got 'instance': use 'layer', 'group' or 'batch'"
+        )
     make = Maker(norm, norm_options, 1, init, dtype, rng)
     width = checks.positive_int(in_features, "in_features")
     layers = [Flatten(), *make.standardize(in_features, standardize)]

@@ -27,8 +27,12 @@ def _groups(channels: int) -> int:
 _TABLE: dict[str, tuple[Constructor, Callable[[int], dict[str, int]]]] = {
     "batch": (layers.BatchNorm, lambda c: {"num_features": c}),
     "renorm": (layers.BatchRenorm, lambda c: {"num_features": c}),
+    "layer": (layers.LayerNorm, lambda c: {"normalized_shape": c}),
+    "rms": (layers.RMSNorm, lambda c: {"normalized_shape": c}),
+    "group": (layers.GroupNorm, lambda c: {"num_groups": _groups(c), "num_channels": c}),
+    "instance": (layers.InstanceNorm, lambda c: {"num_features": c, "affine": True}),
 }
-NORMS = ("batch", "none", "renorm")
+NORMS = ("batch", "none", "renorm", "layer", "rms", "group", "instance")
 
 OVER_SAMPLES = ("batch", "renorm")
 REMOVES_BIAS = (*OVER_SAMPLES, "instance")

@@ -3,14 +3,14 @@
 import numpy as np
 
 from bncore import folding
-from bncore.layers import BatchNorm, GroupNorm, InstanceNorm
+from bncore.layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 
 RELATIVE = {
     np.dtype(np.float32): 2e-6,
     np.dtype(np.float64): 1e-13,
 }  # of the largest output; a few layers of roundings
 
-NORMS = (BatchNorm, GroupNorm, InstanceNorm)
+NORMS = (BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm)
 
 
 def trained(net, rng):

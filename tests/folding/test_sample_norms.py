@@ -11,7 +11,9 @@ from bncore.layers import (
     GlobalAvgPool,
     GroupNorm,
     InstanceNorm,
+    LayerNorm,
     Linear,
+    RMSNorm,
     Sequential,
 )
 from tests.folding.checks import check, trained
@@ -20,6 +22,8 @@ OWN = "it normalizes every sample by statistics of its own"
 KINDS = {
     "group": lambda c: GroupNorm(2, c),
     "instance": lambda c: InstanceNorm(c, affine=True),
+    "layer": lambda c: LayerNorm(c, axis=1),
+    "rms": lambda c: RMSNorm(c, axis=1),
 }
 
 
