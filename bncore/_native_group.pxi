@@ -100,10 +100,10 @@ cdef int run_groups(const bnc_group_norm* a, int dtype) except -1:
     return raise_for(error)
 
 
-def group_norm(x, weight, bias, int64_t num_groups, double eps, bint relu, axis, out):
+def group_norm(x, weight, bias, num_groups, double eps, bint relu, axis, out):
     """Normalizes every sample's groups of channels by statistics of their own."""
     cdef bnc_group_norm a
-    if num_groups < 1:
+    if type(num_groups) is not int or num_groups < 1:  # C would take 2.5 for 2
         raise Refused
     cdef GroupSaved saved = begin_groups(x, axis, num_groups)
     y = fill_groups(&a, saved, weight, bias, eps, relu, out)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import backend
 from ..support import checks
-from ._check import like, output
+from ._check import like, normalize_axis, output
 from ._norm_check import Array, judge
 
 
@@ -154,7 +156,7 @@ def judge_samples(
     x: Any, weight: Any, bias: Any, axis: Any, activation: Any, out: Any
 ) -> tuple[Array, Array | None, Array | None, int, bool, Array | None]:
     """Canonical arguments of a norm of single samples, or the error that names the one at fault."""
+    if isinstance(x, np.ndarray) and x.ndim > 1 and normalize_axis(axis, x.ndim) == 0:
+        raise ValueError(f"axis must not be 0, which counts samples, got {axis}")
     x, weight, bias, _, axis, relu, out = judge(x, weight, bias, None, axis, activation, out)
-    if axis == 0:
-        raise ValueError("axis must not be 0, which counts samples, got 0")
     return x, weight, bias, axis, relu, out

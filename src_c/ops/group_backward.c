@@ -130,7 +130,8 @@ static void coefficients(const part *p)
     bnc_group_to_channels(g, &p->t, a->inv_std + p->stats, p->inv_std);
     KERNELS->forward_coefficients(c, p->mean, p->inv_std, 0, 0, gamma, at(a->beta, p->t.c0),
                                   p->v[HI], p->v[LO], p->v[SCALE], p->v[SHIFT]);
-    for (int64_t i = 0; i < c; i++) p->v[INV_STD][i] = (bnc_real)p->inv_std[i];
+    const double one = g->values > 1; /* a single value is its mean: dx is 0, not a rounding of w */
+    for (int64_t i = 0; i < c; i++) p->v[INV_STD][i] = (bnc_real)(p->inv_std[i] * one);
     bnc_real *const all[] = {p->v[HI], p->v[LO], p->v[INV_STD], p->v[SCALE], p->v[SHIFT]};
     const int needed = p->j->a->relu ? 5 : 3; /* the last two tell where the ReLU was open */
     for (int i = 0; i < needed; i++) bnc_spread(&p->l, all[i]);
