@@ -130,12 +130,21 @@ def test_the_wrong_layer_is_found_inside_a_residual_block():
     assert found(bn.diagnose(net, x, y), "foreign").norms == ("2.main.1",)
 
 
+def test_without_targets_the_outputs_tell():
+    net = trained(mlp())
+    norms(net)["2"].running_var[...] *= 30
+    finding = found(bn.diagnose(net, blobs()[0]), "foreign")
+    assert finding.severity == "warning" and finding.norms == ("2",)
+    assert finding.text.startswith("With running in place of population statistics the outputs move by")  # fmt: skip
+
+
 def test_statistics_that_cannot_be_are_found():
     net = trained(mlp())
     norms(net)["2"].running_var[3] = np.nan
     diagnosis = bn.diagnose(net, blobs())
     assert found(diagnosis, "not finite").norms == ("2",)
     assert diagnosis.norm("2").closes == 1.0
+    assert "(outputs are not finite). The cause is 2 BatchNorm(32)" in diagnosis.findings[0].text
     assert json.loads(diagnosis.to_json(), parse_constant=pytest.fail)["norms"][1]["path"] == "2"
     norms(net)["2"].running_var[3] = -1.0
     assert found(bn.diagnose(net, blobs()), "not finite").norms == ("2",)

@@ -245,6 +245,24 @@ def test_the_picture_has_four_panels(x, y, tmp_path, targets):
     assert labels == ["0", "3", "4"]
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -1.0])
+def test_a_picture_of_broken_statistics_says_so(x, tmp_path, broken):
+    pytest.importorskip("matplotlib")
+    net = net_with_everything()
+    net[0].running_var[1] = broken
+    figure = bn.diagnose(net, x).plot(tmp_path / "picture.png")
+    assert "not finite or negative" in [text.get_text() for text in figure.axes[1].texts]
+
+
+def test_a_healthy_picture_does_not_blow_up_rounding(x):
+    pytest.importorskip("matplotlib")
+    net = Sequential(BatchNorm(5), Linear(5, 3, rng=1))
+    bn.recalibrate(net, x)
+    figure = bn.diagnose(net, x).plot()
+    assert figure.axes[0].get_xlim()[1] >= 0.1 and figure.axes[1].get_xlim()[1] >= 1.4
+    assert "Nothing to do" in figure.get_suptitle()
+
+
 def test_a_picture_without_matplotlib_names_the_extra(x, monkeypatch):
     diagnosis = bn.diagnose(net_with_everything(), x)
     monkeypatch.setitem(sys.modules, "matplotlib", None)

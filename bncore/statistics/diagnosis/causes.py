@@ -115,9 +115,12 @@ def _cause(norm: NormRecord, norms: list[NormRecord]) -> str:
 
 
 def _how_much(running: Score, right: Score) -> str:
-    moved = f"outputs move by {percent(running.gap)} of their spread"
+    if np.isfinite(running.gap):
+        moved = f"outputs move by {percent(running.gap)} of their spread"
+    else:
+        moved = "outputs are not finite"
     if running.loss is None:
-        return f"Between running and population statistics the {moved}."
+        return f"With running in place of population statistics the {moved}."
     return f"With running statistics {value(running)}, with population statistics {value(right)} ({moved})."
 
 

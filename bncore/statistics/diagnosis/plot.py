@@ -77,18 +77,26 @@ def _headline(diagnosis: Diagnosis) -> str:
         return "Nothing to do"
     first = grave[0]
     more = f"; {len(grave) - 1} more" if len(grave) > 1 else ""
-    return f"{TITLES[first.kind]}: {listed(first.norms)}. Repairs: {', '.join(first.repairs)}{more}"
+    norms = (
+        f"norm {listed(first.norms)}" if len(first.norms) == 1 else f"norms {listed(first.norms)}"
+    )
+    return f"{TITLES[first.kind]} ({norms}). Repairs: {', '.join(first.repairs)}{more}"
 
 
-def _spans(panel: Any, row: float, low: float, middle: float, high: float, **style: Any) -> None:
-    """A thin line over the range, a marker at the median."""
+def _spans(
+    panel: Any, row: float, low: float, middle: float, high: float, least: float, **style: Any
+) -> None:
+    """A thin line over the range, a marker at the median; words where there is nothing to draw."""
+    if not (np.isfinite([low, middle, high]).all() and low > least):
+        note = {"transform": panel.get_yaxis_transform(), "va": "center", "fontsize": 8}
+        panel.text(0.02, row, "not finite or negative", color=style["color"], **note)
+        return
+    colour = style["color"]
+    panel.plot([low, high], [row, row], color=colour, linewidth=1.4, linestyle=style["line"])
+    panel.plot([low, high], [row, row], "|", color=colour, markersize=6, clip_on=False)
     panel.plot(
-        [low, high], [row, row], color=style["color"], linewidth=1.4, linestyle=style["line"]
-    )
-    panel.plot([low, high], [row, row], "|", color=style["color"], markersize=6)
-    panel.plot(
-        middle, row, style["marker"], color=style["color"], markersize=6, fillstyle=style["fill"]
-    )
+        middle, row, style["marker"], color=colour, markersize=6, fillstyle=style["fill"], clip_on=False
+    )  # fmt: skip
 
 
 _BATCH = {"color": BLUE, "marker": "o", "fill": "none", "line": ":"}
@@ -107,9 +115,17 @@ def _distances(panel: Any, diagnosis: Diagnosis) -> None:
     for which, name, offset, style in _both(diagnosis):
         for row, norm in enumerate(diagnosis.norms):
             distance = getattr(norm, which).to_dict()
-            _spans(panel, row + offset, 0.0, distance["mean_median"], distance["mean_max"], **style)
+            _spans(
+                panel,
+                row + offset,
+                0.0,
+                distance["mean_median"],
+                distance["mean_max"],
+                -1.0,
+                **style,
+            )
         _named(panel, name, style)
-    panel.set_xlim(left=0)
+    panel.set_xlim(0, max(panel.get_xlim()[1], 0.1))  # a healthy net's rounding errors stay small
     panel.set_title("Distance of running means")
     panel.set_xlabel("standard deviations: median, largest")
 
@@ -119,7 +135,7 @@ def _variances(panel: Any, diagnosis: Diagnosis) -> None:
         for row, norm in enumerate(diagnosis.norms):
             distance = getattr(norm, which).to_dict()
             low, middle, high = (distance[f"variance_{part}"] for part in ("min", "median", "max"))
-            _spans(panel, row + offset, low, middle, high, **style)
+            _spans(panel, row + offset, low, middle, high, 0.0, **style)
         _named(panel, name, style)
     panel.axvline(1, color="black", linewidth=0.8)
     panel.set_xscale("log")
