@@ -66,10 +66,18 @@ def test_forward_and_gradients(shape, axes, kind, activation, backend, dtype):
 
 
 @kinds
-@pytest.mark.parametrize("activation", [None, "relu"])
-@pytest.mark.parametrize("parameters", ["weight", "bias", "none"])
 @pytest.mark.parametrize(
-    ("shape", "axes"), [((50, 40), 1), ((3, 2, 5), 2), ((2, 131_075), 1)], ids=str
+    ("activation", "parameters", "shape", "axes"),
+    [
+        *(
+            (activation, parameters, shape, len(shape) - 1)
+            for activation in (None, "relu")
+            for parameters in ("weight", "bias", "none")
+            for shape in ((50, 40), (3, 2, 5))
+        ),
+        ("relu", "none", (2, 131_075), 1),
+    ],
+    ids=str,
 )
 def test_parameters_are_optional_each(kind, activation, parameters, shape, axes, backend, dtype):
     a = arrays(shape, axes, dtype)
