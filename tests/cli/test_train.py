@@ -260,3 +260,22 @@ def test_force_overwrites(call: Command, images: Path, tmp_path: Path) -> None:
     )
     assert done.code == 0, done.err
     assert bn.load(path) is not None
+
+
+@pytest.mark.parametrize("norm", [name for name in bn.nets.NORMS if name not in ("batch", "none")])
+def test_every_norm_trains_with_small_batches(norm: str, call: Command, images: Path) -> None:
+    argv = ("--norm", norm, "--batch-size", "4", "--epochs", "4", "--lr", "0.02")
+    done = call("train", images, *argv, "--json", "--quiet")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert result["test_accuracy"] > 0.9
+    assert result["fold"]["agree"] is True
+    assert result["fold"]["norms_left"] == (0 if norm == "renorm" else 3)
+
+
+def test_a_norm_that_makes_no_sense_is_one_line(call: Command) -> None:
+    pytest.importorskip("sklearn")
+    done = call("train", "iris", "--norm", "instance", "--quiet")
+    assert done.code == 2
+    assert "'instance'" in done.err
+    assert len(done.err.splitlines()) == 1
