@@ -13,7 +13,7 @@ REAL = np.longdouble
 
 def limit(dtype):
     """Blocks are summed in float64, long slabs in `dtype`."""
-    return tolerance(dtype, 16) + tolerance(np.float64, 64)
+    return tolerance(dtype, 16) + tolerance(np.float64, 256)
 
 
 # (shape, axis): columns narrow, wide and in several blocks and chunks, short slabs, long slabs, positions in front
