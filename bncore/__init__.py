@@ -51,6 +51,7 @@ _HOME = {
     "load_meta": "bncore.io",
     "Diagnosis": "bncore.statistics",
     "diagnose": "bncore.statistics",
+    "population": "bncore.statistics",
     "recalibrate": "bncore.statistics",
     "save": "bncore.io",
     "training": "",

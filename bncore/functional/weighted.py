@@ -13,21 +13,26 @@ from .moments import Statistics, statistics
 Array = np.ndarray[Any, Any]
 
 
-def sample_weights(weights: Any, count: int | None = None, name: str = "weights") -> Array:
-    """`weights` as float64 of shape (count,), or the error that names what is wrong; `count` None takes any number."""
+def sample_weights(weights: Any, count: int | None = None, *, offset: int = 0) -> Array:
+    """`weights` as float64 of shape (count,), or the error that says what is wrong; `count` None takes any number.
+
+    ``offset`` is how many samples came before, for the error.
+    """
     if not isinstance(weights, (np.ndarray, list, tuple)):
-        raise TypeError(f"{name} must be an array of numbers, got {type(weights).__name__}")
+        raise TypeError(f"weights must be an array of numbers, got {type(weights).__name__}")
     w = np.asarray(weights)
     if w.dtype.kind not in "iufb":
-        raise TypeError(f"{name} must be real numbers, got {w.dtype}")
+        raise TypeError(f"weights must be real numbers, got {w.dtype}")
     wanted = "(samples,)" if count is None else f"({count},), one number per sample"
     if w.ndim != 1 or (count is not None and len(w) != count):
-        raise ValueError(f"{name} must have shape {wanted}, got {w.shape}")
+        raise ValueError(f"weights must have shape {wanted}, got {w.shape}")
     w = np.ascontiguousarray(w, np.float64)
     good = (w >= 0) & (w < np.inf)
     if not good.all():
         first = int(np.argmin(good))
-        raise ValueError(f"{name} must be finite and >= 0, got {w[first]} for sample {first}")
+        raise ValueError(
+            f"weights must be finite and >= 0, got {w[first]} for sample {first + offset}"
+        )
     return w
 
 

@@ -1,9 +1,17 @@
-"""Population statistics of a net's norms over a whole data set, and what is wrong with the running ones."""
+"""Population statistics, of data of any size and of a net's norms over a data set; what is wrong with the running ones."""
 
 from __future__ import annotations
 
 from .diagnosis import Diagnosis, diagnose
+from .population import population
 from .recalibrate import recalibrate
 from .report import LayerChange, RecalibrationReport
 
-__all__ = ["Diagnosis", "LayerChange", "RecalibrationReport", "diagnose", "recalibrate"]
+__all__ = [
+    "Diagnosis",
+    "LayerChange",
+    "RecalibrationReport",
+    "diagnose",
+    "population",
+    "recalibrate",
+]

@@ -58,15 +58,28 @@ static void slabs_in_double(const bnc_real *x, int64_t count, int64_t stride, in
     settle(k, t, q, n, mean, m2);
 }
 
-/* Sums of d = x - k and of d*d in double. */
+enum { MOST = 64 * 4 * VL }; /* values that the float lanes add up before they leave as double */
+
 static void sums_around(const bnc_real *x, int64_t count, int64_t stride, int64_t len, bnc_real k,
                         double *sum, double *squares)
 {
     vreal s[4] = {{0}}, q[2] = {{0}};
     double tail[2] = {0, 0};
-    for (int64_t i = 0; i < count; i++) piece_squares(x + i * stride, len, k, s, q, tail);
-    *sum = vsum((s[0] + s[1]) + (s[2] + s[3])) + tail[0];
-    *squares = vsum(q[0] + q[1]) + tail[1];
+    int64_t inside = 0;
+    *sum = *squares = 0;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t o = 0; o < len; o += MOST) {
+            const int64_t run = len - o < MOST ? len - o : MOST;
+            piece_squares(x + i * stride + o, run, k, s, q, tail);
+            inside += run;
+            if (inside < MOST && (i + 1 < count || o + run < len)) continue;
+            *sum += vsum((s[0] + s[1]) + (s[2] + s[3]));
+            *squares += vsum(q[0] + q[1]);
+            s[0] = s[1] = s[2] = s[3] = q[0] = q[1] = vzero();
+            inside = 0;
+        }
+    *sum += tail[0];
+    *squares += tail[1];
 }
 
 /* One channel: `count` pieces of `len` contiguous values, `stride` apart -> mean, m2. count * len at most some 4096. */
