@@ -6,11 +6,11 @@ SANITIZERS = $(shell $(or $(CC),gcc) -print-file-name=libasan.so) \
 C_FILES = $(shell find src_c -name '*.[ch]')
 CYTHON_FILES = $(wildcard bncore/*.pyx bncore/*.pxi bncore/*.pxd)
 
-.PHONY: help build test bench lint format debug clean
+.PHONY: help build test bench bench-family lint format debug clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 build:  ## editable install with the compiled core (a failed compile is fatal) and what the tests need
 	BNCORE_REQUIRE_EXT=1 $(PYTHON) -m pip install -e ".[test]"
@@ -22,6 +22,9 @@ bench:  ## time the norms against PyTorch and NumPy (about four minutes), then r
 	$(PYTHON) benchmarks/bench_norm.py --json benchmarks/results/norm.json
 	$(PYTHON) benchmarks/table.py
 	$(PYTHON) benchmarks/plot.py
+
+bench-family:  ## time layer, RMS, group and instance norm and recurrent layers likewise
+	$(PYTHON) benchmarks/bench_family.py --json benchmarks/results/family.json
 
 lint:  ## what CI checks; tools: python -m pip install -r .ci/lint.txt
 	$(PYTHON) -m ruff check .

@@ -8,24 +8,16 @@ nothing else on the machine:
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
-from timing import interleaved, machine
+from contest import Array, Call, Row, main, measure, relative_error, with_numpy
 
-import bncore as bn
 from bncore import functional as F
 
-Array = np.ndarray[Any, Any]
-Call = Callable[[], Any]
 EPS = 1e-5
 MOMENTUM = 0.1
 
@@ -109,18 +101,6 @@ def bncore_call(data: Data, dtype: str | None = None) -> Call:
     return lambda: F.batch_norm(x, weight, bias, mean, var, momentum=MOMENTUM, **options)[0]
 
 
-def numpy_call(data: Data) -> Call:
-    """The NumPy twin: plain whole-array formulas, as one would write them by hand."""
-    with bn.use_backend("numpy"):
-        inner = bncore_call(data)
-
-    def call() -> Any:
-        with bn.use_backend("numpy"):
-            return inner()
-
-    return call
-
-
 def torch_call(data: Data, torch: Any) -> Call:
     """PyTorch's own kernels without autograd's bookkeeping: its best case."""
     case = data.case
@@ -148,104 +128,24 @@ def torch_call(data: Data, torch: Any) -> Call:
     return lambda: forward(x, weight, bias, mean, var, True, MOMENTUM, EPS)[0]
 
 
-def copy_calls(data: Data, torch: Any | None) -> dict[str, Call]:
-    """Ways to copy x, NumPy's (one thread) and PyTorch's (all threads): the faster one is the yardstick."""
-    target = np.empty_like(data.x)
-    calls: dict[str, Call] = {"copy numpy": lambda: np.copyto(target, data.x)}
-    if torch is not None:
-        source, sink = torch.from_numpy(data.x), torch.empty_like(torch.from_numpy(data.x))
-        calls["copy torch"] = lambda: sink.copy_(source)
-    return calls
-
-
 def error_of(result: Any, reference: Array, case: Case) -> float:
-    """Largest difference from the float64 result, relative to its largest magnitude."""
+    """The error of an array or a tensor, which may be a channels-last image seen as NCHW."""
     if not isinstance(result, np.ndarray):
-        result = (
-            result.permute(0, 2, 3, 1).numpy()
-            if case.axis == -1 and result.ndim == 4
-            else result.numpy()
-        )
-    return float(np.max(np.abs(result - reference)) / np.max(np.abs(reference)))
+        turn = case.axis == -1 and result.ndim == 4
+        result = (result.permute(0, 2, 3, 1) if turn else result).numpy()
+    return relative_error(result, reference)
 
 
-def run_case(case: Case, torch: Any | None, seconds: float) -> dict[str, Any]:
+def run_case(case: Case, torch: Any | None, seconds: float) -> Row:
     data = Data(case)
-    contenders: dict[str, Call] = {"bncore": bncore_call(data), "numpy": numpy_call(data)}
+    # the NumPy twin: plain whole-array formulas, as one would write them by hand
+    contenders = {"bncore": bncore_call(data), "numpy": with_numpy(lambda: bncore_call(data))}
     if torch is not None:
         contenders["torch"] = torch_call(data, torch)
-    with bn.use_backend("numpy"):
-        reference = bncore_call(data, "float64")()
-    limit = 1e-4 if case.dtype == "float32" else 1e-12
-    errors = {name: error_of(call(), reference, case) for name, call in contenders.items()}
-    wrong = [name for name, error in errors.items() if not error < limit]
-    for name in wrong:
-        del contenders[name]
-    copies = copy_calls(data, torch)
-    times = interleaved({**contenders, **copies}, seconds=seconds)
-    copy_us = min(times[name]["median"] for name in copies)
-    medians = {name: times[name]["median"] for name in contenders}
-    return {
-        "op": case.op,
-        "shape": case.shape,
-        "layout": case.layout,
-        "dtype": case.dtype,
-        "least_bytes": case.least_bytes,
-        "median_us": medians,
-        "min_us": {name: times[name]["min"] for name in contenders},
-        "gb_per_s": {name: case.least_bytes / us / 1e3 for name, us in medians.items()},
-        "copy_gb_per_s": 2 * data.x.nbytes / copy_us / 1e3,
-        "error": errors,
-        "wrong": wrong,
-    }
-
-
-def show(row: dict[str, Any]) -> None:
-    shown = "  ".join(f"{name} {us:9.1f}" for name, us in row["median_us"].items())
-    gbs = row["gb_per_s"].get("bncore", float("nan"))
-    print(
-        f"{row['op']:13s} {row['layout']:7s} {row['shape']!s:19s} {row['dtype']:8s} {row['threads']} thr  us: {shown}"
-        f"  | bncore {gbs:6.1f} GB/s, copy {row['copy_gb_per_s']:6.1f} GB/s"
-        + ("  WRONG: " + ", ".join(row["wrong"]) if row["wrong"] else ""),
-        flush=True,
-    )
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write the results here")
-    parser.add_argument("--threads", type=int, nargs="+", help="thread counts (default: 1 and all)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="per case")
-    parser.add_argument("--quick", action="store_true", help="small shapes, short: does it run?")
-    args = parser.parse_args()
-    try:
-        import torch
-    except ImportError:
-        torch = None
-        print(
-            "PyTorch is not installed (pip install 'bncore[bench]'): its column stays empty",
-            file=sys.stderr,
-        )
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    rows = []
-    for threads in args.threads or sorted({1, cpus}):
-        if torch is not None:
-            torch.set_num_threads(threads)
-        with threadpool_limits(threads):
-            for case in cases(args.quick):
-                row = {
-                    "threads": threads,
-                    **run_case(case, torch, 0.02 if args.quick else args.seconds),
-                }
-                rows.append(row)
-                show(row)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(
-            json.dumps({"machine": machine(), "quick": args.quick, "cases": rows}, indent=1) + "\n"
-        )
-    return int(any(row["wrong"] for row in rows))
+    reference = with_numpy(lambda: bncore_call(data, "float64"))()
+    error = lambda result, wanted: error_of(result, wanted, case)  # noqa: E731
+    return measure(case, data.x, contenders, reference, error, torch, seconds)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, cases, run_case))

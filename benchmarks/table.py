@@ -1,6 +1,6 @@
-"""Writes the README's table of measurements from the JSON of bench_norm.py, every case in it, losing ones too.
+"""Writes the README's tables of measurements from the JSON of bench_*.py, every case in it, losing ones too.
 
-python benchmarks/table.py [--json benchmarks/results/norm.json] [--check]
+python benchmarks/table.py [--table norm|family] [--json benchmarks/results/norm.json] [--check]
 """
 
 from __future__ import annotations
@@ -13,8 +13,17 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN = "<!-- benchmark table: written by benchmarks/table.py -->"
-END = "<!-- end of benchmark table -->"
+# what a table stands between in the README
+MARKERS = {
+    "norm": (
+        "<!-- benchmark table: written by benchmarks/table.py -->",
+        "<!-- end of benchmark table -->",
+    ),
+    "family": (
+        "<!-- benchmark table of the family: written by benchmarks/table.py -->",
+        "<!-- end of benchmark table of the family -->",
+    ),
+}
 
 
 def render(results: dict[str, Any]) -> str:
@@ -86,18 +95,19 @@ def _rate(ours: float | None, copy: float) -> str:
     return "" if ours is None else f"{ours:.0f} ({copy:.0f})"
 
 
-def replace(text: str, table: str) -> str:
+def replace(text: str, table: str, begin: str, end: str) -> str:
     """The text with everything between the markers replaced."""
-    before, found, rest = text.partition(BEGIN)
-    _, closed, after = rest.partition(END)
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise ValueError(f"the markers {BEGIN!r} and {END!r} are not there")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+        raise ValueError(f"the markers {begin!r} and {end!r} are not there")
+    return f"{before}{begin}\n{table}\n{end}{after}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/norm.json")
+    parser.add_argument("--table", choices=MARKERS, default="norm")
+    parser.add_argument("--json", type=Path, help="default: benchmarks/results/TABLE.json")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument(
         "--check",
@@ -105,8 +115,10 @@ def main() -> int:
         help="only say whether the README is up to date (exit 1 if not)",
     )
     args = parser.parse_args()
+    source = args.json or ROOT / f"benchmarks/results/{args.table}.json"
     old = args.readme.read_text(encoding="utf-8")
-    new = replace(old, render(json.loads(args.json.read_text(encoding="utf-8"))))
+    table = render(json.loads(source.read_text(encoding="utf-8")))
+    new = replace(old, table, *MARKERS[args.table])
     if args.check:
         if new != old:
             print(

@@ -38,3 +38,21 @@ def test_norms_run_and_make_a_table(tmp_path: Path) -> None:
         ).returncode
         == 0
     )
+
+
+def test_the_family_runs_and_makes_a_table(tmp_path: Path) -> None:
+    results, readme = tmp_path / "family.json", tmp_path / "README.md"
+    done = run(ROOT / "benchmarks/bench_family.py", "--quick", "--threads", 1, "--json", results)
+    assert done.returncode == 0, done.stderr + done.stdout
+    cases = json.loads(results.read_text())["cases"]
+    kinds = {case["op"].rpartition(" ")[0] for case in cases}
+    assert kinds == {"layer norm", "rms norm", "group norm", "instance norm", "lstm", "gru"}
+    assert not any(case["wrong"] for case in cases)
+    begin = "<!-- benchmark table of the family: written by benchmarks/table.py -->"
+    readme.write_text(f"a\n{begin}\nyesterday\n<!-- end of benchmark table of the family -->\nb\n")
+    table = (ROOT / "benchmarks/table.py", "--table", "family", "--json", results)
+    assert run(*table, "--readme", readme, "--check").returncode == 1
+    assert run(*table, "--readme", readme).returncode == 0
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("a\n") and text.endswith("\nb\n") and "yesterday" not in text
+    assert all(case["op"] in text for case in cases)
