@@ -16,13 +16,20 @@ from ..support import checks
 from .base import Array, Layer
 from .dropout import Dropout
 from .init import float_dtype, generator
+from .layer_norm import LayerNorm
 from .norm import BatchNorm
 from .registry import build
 from .renorm import BatchRenorm
+from .rms_norm import RMSNorm
 
 __all__ = ["NORMS", "Direction", "RecurrentStack"]
 
-NORMS: dict[str, Callable[..., Layer]] = {"batch": BatchNorm, "renorm": BatchRenorm}
+NORMS: dict[str, Callable[..., Layer]] = {
+    "batch": BatchNorm,
+    "renorm": BatchRenorm,
+    "layer": LayerNorm,
+    "rms": RMSNorm,
+}
 """Norms of the input products by name; each takes the number of features first."""
 
 DECIDED = ("num_features", "normalized_shape", "axis", "activation", "dtype")

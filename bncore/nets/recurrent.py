@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..layers import GRU, LSTM, RNN, ImageRows, Sequential
+from ..layers.recurrent_stack import NORMS
 from ..support import checks
 from .maker import Maker
 
@@ -65,6 +66,7 @@ def recurrent(
     ValueError
         For another kind or norm, options it does not take, or sizes below 1.
     """
+    checks.one_of(norm, "norm", ("none", *NORMS))
     layer = KINDS[checks.one_of(kind, "kind", tuple(KINDS))]
     # the norm over raw features stands on the last axis, whatever the images' layout
     make = Maker("batch", None, -1, init, dtype, rng)

@@ -117,20 +117,23 @@ def test_starts_as_pytorch_does(name):
 NORMS = {
     "batch": {},
     "renorm": {"schedule": "constant"},
+    "layer": {},
+    "rms": {"bias": True, "partial": 0.5},
 }
 
 
 @layers
-@pytest.mark.parametrize("norm", [None, "batch"])
+@pytest.mark.parametrize("norm", [None, "batch", "layer"])
 def test_the_layer_is_its_equations(name, norm, backend, rng):
-    """With a norm: mean and variance over the products of all valid steps."""
+    """With a batch norm: mean and variance over the products of all valid steps."""
     layer = make(name, num_layers=2, bidirectional=True, norm=norm)
     x, _, _ = draw(layer, rng)
 
     def normalize(rows, child):
         if norm is None:
             return rows
-        scaled = (rows - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-5)
+        over = {"axis": 0 if norm == "batch" else 1, "keepdims": True}
+        scaled = (rows - rows.mean(**over)) / np.sqrt(rows.var(**over) + 1e-5)
         own = getattr(layer, child)
         return scaled * own.weight + own.bias
 

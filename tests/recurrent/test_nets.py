@@ -41,7 +41,7 @@ def small(kind="lstm", norm="batch", **options):
 
 
 @kinds
-@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
 def test_digits_are_read_row_by_row(kind, norm, native):
     pytest.importorskip("sklearn")
     data = bn.data.load("digits")
@@ -154,6 +154,16 @@ def test_all_norms_of_a_layer_stay_if_one_has_to():
     assert "a norm of the input products of 2 LSTM(4, 5) stays" in why["1"]
     assert "NaN or infinity (channel 2)" in why["2.norm_l0_reverse"]
     assert why["2.norm_l1"] == "norm_l0_reverse stays, and a layer has all of its norms or none"
+    np.testing.assert_array_equal(folded(x), net(x))
+
+
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+def test_norms_of_single_steps_stay(norm):
+    net, x = small(norm=norm, standardize=True)
+    folded, report = bn.folding.fold_net(net)
+    assert not report.folded
+    assert [entry.path for entry in report.kept] == ["1", *(f"2.{n}" for n, _ in net[2].children())]
+    assert report.kept[-1].why == "it normalizes every sample by statistics of its own"
     np.testing.assert_array_equal(folded(x), net(x))
 
 
