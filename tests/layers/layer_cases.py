@@ -131,6 +131,7 @@ CASES: dict[str, tuple[Callable[[], bn.layers.Layer], tuple[int, ...]]] = {
     "lstm": (lambda: bn.LSTM(4, 3, batch_first=False, dtype=F64, rng=1), STEPS),
     "lstm-last": (lambda: bn.LSTM(4, 3, 2, bidirectional=True, output="last", dtype=F64, rng=1), STEPS),
     "lstm-norm": (lambda: bn.LSTM(4, 3, 2, bidirectional=True, dropout=0.3, norm="batch", dtype=F64, rng=1), STEPS),
+    "residual-gru": (lambda: bn.Residual(bn.GRU(4, 4, norm="layer", dtype=F64, rng=1)), STEPS),
     "image-rows": (bn.ImageRows, IMAGE),
     "image-rows-last": (lambda: bn.ImageRows(axis=-1), IMAGE_LAST),
     "image-rows-sequence": (bn.ImageRows, STEPS),

@@ -32,7 +32,7 @@ def test_diabetes_is_better_than_its_mean():
     assert bn.evaluate(net, data.x_test, data.y_test, "mse")["loss"] < 0.7 * data.y_test.var()
 
 
-@pytest.mark.parametrize("net", ["cnn", "resnet20", "inception_small", "mlp"])
+@pytest.mark.parametrize("net", ["cnn", "resnet20", "inception_small", "mlp", "lstm", "rnn"])
 def test_images_fit_every_net(net):
     data = bn.data.Dataset(
         "mine",
@@ -40,7 +40,7 @@ def test_images_fit_every_net(net):
         task="classification",
         classes=("a", "b"),
     )
-    recipe = dataclasses.replace(recipes.recipe_for(data), net=net, net_options={})
+    recipe = recipes.recipe_for(data, net)
     assert recipe.build_net(data, norm="none", rng=0).eval()(data.x_test).shape == (4, 2)
 
 
