@@ -1,4 +1,4 @@
-"""Arrays for tests of recurrences, and all the results of one forward and backward call in a list."""
+"""Arrays for tests of recurrences, all the results of one forward and backward call in a list; small layers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import bncore as bn
 from bncore import functional as F
 from tests.reference.recurrent import GATES
 
@@ -77,3 +78,41 @@ def everything(a: Arrays, kind, lengths, reverse=False, **options) -> list[np.nd
     """y, final states, and all gradients."""
     y, state, saved = run(a, kind, lengths, reverse, **options)
     return flat((y, state, *F.recurrent_backward(a.dy, saved, dstate=a.dstate)))
+
+
+# ---- layers
+
+F64 = np.float64
+LAYERS = {
+    "rnn": (bn.RNN, {}),
+    "rnn-relu": (bn.RNN, {"nonlinearity": "relu"}),
+    "gru": (bn.GRU, {}),
+    "lstm": (bn.LSTM, {}),
+}
+LENGTHS = [3, 5, 1, 0, 5, 4]
+BATCH, STEPS, INPUTS, HIDDEN = len(LENGTHS), 5, 4, 3
+
+
+def make(name, **options):
+    cls, own = LAYERS[name]
+    return cls(INPUTS, HIDDEN, **{"dtype": F64, "rng": 3, **own, **options})
+
+
+def draw(layer, rng, count=1):
+    """x, dy, and `count` states."""
+    sides = 2 if layer.bidirectional else 1
+    shape = (layer.num_layers * sides, BATCH, HIDDEN)
+
+    def state():
+        parts = [rng.standard_normal(shape) for _ in range(2 if layer.kind == "lstm" else 1)]
+        return tuple(parts) if len(parts) == 2 else parts[0]
+
+    x = rng.standard_normal((BATCH, STEPS, INPUTS))
+    dy = rng.standard_normal((BATCH, STEPS, sides * HIDDEN))
+    if layer.output == "last":
+        dy = dy[:, 0].copy()
+    elif not layer.batch_first:
+        dy = np.ascontiguousarray(dy.swapaxes(0, 1))
+    if not layer.batch_first:
+        x = np.ascontiguousarray(x.swapaxes(0, 1))
+    return x, dy, [state() for _ in range(count)]
