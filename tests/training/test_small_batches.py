@@ -81,7 +81,7 @@ def test_population_statistics_repair_averages_that_lag_behind(digits, native):
     for seed in SEEDS:
         for steps in (60, 80, 100, 120):
             net, rng = make("batch", seed), np.random.default_rng(seed)
-            trainer = bn.Trainer(net, optimizer=bn.SGD(lr=0.05, momentum=0.9), total_steps=steps)
+            trainer = bn.Trainer(net, optimizer=bn.SGD(lr=0.03, momentum=0.9), total_steps=steps)
             for _ in range(steps):
                 batch = rng.choice(len(x), 64, replace=False)
                 trainer.step(x[batch], y[batch])
