@@ -34,21 +34,30 @@ def accuracy(net, x, y) -> float:
     return bn.evaluate(net, x, y)["accuracy"]
 
 
-def fitted(norm: str, batch_size: int, digits) -> float:
+def fitted(norm: str, batch_size: int, hidden, lr: float, momentum: float, digits) -> float:
     """Mean test accuracy after five epochs."""
     x, y, x_test, y_test = digits
     found = []
     for seed in SEEDS:
-        net = make(norm, seed)
-        sgd = bn.SGD(lr=0.005, momentum=0.9)
+        net = make(norm, seed, hidden)
+        sgd = bn.SGD(lr=lr, momentum=momentum)
         bn.fit(net, x, y, optimizer=sgd, epochs=5, batch_size=batch_size, seed=seed, progress=False)
         found.append(accuracy(net, x_test, y_test))
     return float(np.mean(found))
 
 
-@pytest.mark.parametrize(("batch_size", "margin"), [(4, 0.01), (2, 0.20)])
-def test_small_batches_are_what_renormalization_is_for(batch_size, margin, digits, native):
-    renorm, batch = fitted("renorm", batch_size, digits), fitted("batch", batch_size, digits)
+# Normalized by two samples a value is 1 or -1, which leaves gradients that are little but roundings: where batch norm
+# ends up differs between instruction sets by ten points. In these settings the margins hold on all of them, and in NumPy.
+@pytest.mark.parametrize(
+    ("batch_size", "margin", "hidden", "lr", "momentum"),
+    [(4, 0.01, (64, 64, 64, 64), 0.005, 0.9), (2, 0.20, (100, 100, 100), 0.01, 0.0)],
+    ids=["four", "two"],
+)
+def test_small_batches_are_what_renormalization_is_for(
+    batch_size, margin, hidden, lr, momentum, digits, native
+):
+    how = (batch_size, hidden, lr, momentum, digits)
+    renorm, batch = fitted("renorm", *how), fitted("batch", *how)
     assert renorm >= batch + margin, (renorm, batch)
 
 
