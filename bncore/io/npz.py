@@ -8,35 +8,19 @@ one line.
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
 
 from .. import __version__, layers
 from ..support.errors import FileFormatError
-from ..support.files import atomic_path
+from .archive import HEADER, PathLike, open_archive, read_array, read_header, write_archive
 
-__all__ = ["FORMAT", "VERSION", "load", "load_meta", "save"]
+__all__ = ["FORMAT", "HEADER", "VERSION", "load", "load_meta", "save"]
 
 FORMAT = "bncore-net"
 VERSION = 1
-HEADER = "__bncore__"  # no state-dict name starts with an underscore, so it cannot collide
-
-PathLike = str | os.PathLike[str]
-
-_DTYPES = {np.dtype(name) for name in ("float32", "float64", "int64", "uint8")}
-# what zipfile, zlib and np.lib.format raise on damaged bytes, beside their own exceptions
-_DAMAGE = (
-    zipfile.BadZipFile, zlib.error, ValueError, TypeError, KeyError, IndexError, EOFError, OSError, RuntimeError,
-    NotImplementedError, SyntaxError, AttributeError, MemoryError, OverflowError, RecursionError,
-)  # fmt: skip
+WHAT = "a net written by bncore.save"
 
 
 def save(
@@ -81,18 +65,12 @@ def save(
         "meta": meta or {},
     }
     try:
-        text = json.dumps(header, sort_keys=True)
+        json.dumps(header)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"meta must hold only what JSON can (dicts, lists, strings, numbers), got {error}"
         ) from None
-    arrays = {HEADER: np.frombuffer(text.encode(), np.uint8)} | net.state_dict()
-    with (
-        atomic_path(path, force) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
-    ):
-        for name, array in arrays.items():
-            _write_array(archive, name, np.asarray(array))
+    write_archive(path, header, net.state_dict(), force)
 
 
 def load(path: PathLike) -> layers.Layer:
@@ -115,12 +93,12 @@ def load(path: PathLike) -> layers.Layer:
         If it is foreign, truncated, corrupt or of a newer format. Nothing is ever unpickled or
         executed.
     """
-    with _archive(path) as archive:
+    with open_archive(path, WHAT) as archive:
         header = _header(archive)
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         if len(set(names)) != len(names):
             raise FileFormatError("two entries of one name")
-        state = {name: _read_array(archive, name) for name in names if name != HEADER}
+        state = {name: read_array(archive, name) for name in names if name != HEADER}
         net = layers.build(header["architecture"])
         net.load_state_dict(state, strict=True)
         net.eval()
@@ -135,103 +113,9 @@ def load_meta(path: PathLike) -> dict[str, Any]:
     OSError, FileFormatError
         As `load`, as far as the file is read.
     """
-    with _archive(path) as archive:
+    with open_archive(path, WHAT) as archive:
         return dict(_header(archive)["meta"])
 
 
-@contextmanager
-def _archive(path: PathLike) -> Iterator[zipfile.ZipFile]:
-    """The open file as a zip archive; damage found while it is used becomes one FileFormatError
-    that names the file.
-    """
-    shown = os.fspath(path)
-    with open(path, "rb") as file:
-        try:
-            start = file.read(4)
-            if start != b"PK\x03\x04":
-                raise FileFormatError(
-                    f"expected a net written by bncore.save (.npz), found {_kind(start)}"
-                )
-            with zipfile.ZipFile(file) as archive:
-                yield archive
-        except FileFormatError as error:
-            raise FileFormatError(f"{shown}: {_line(error)}") from None
-        except zipfile.BadZipFile as error:
-            raise FileFormatError(f"{shown}: truncated or corrupt ({_line(error)})") from None
-        except _DAMAGE as error:
-            raise FileFormatError(f"{shown}: corrupt ({_line(error)})") from error
-
-
 def _header(archive: zipfile.ZipFile) -> dict[str, Any]:
-    """The JSON entry, judged: format, version, and that what it must hold is there."""
-    if f"{HEADER}.npy" not in archive.namelist():
-        raise FileFormatError(
-            f"a zip or .npz file, but not a net written by bncore.save (no entry {HEADER!r})"
-        )
-    try:
-        header = json.loads(_read_array(archive, HEADER).tobytes())
-    except UnicodeDecodeError:
-        raise FileFormatError("corrupt (its JSON entry is not text)") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise FileFormatError(f"its JSON entry does not say format {FORMAT!r}")
-    version = header.get("version")
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise FileFormatError(f"expected a format version >= 1, found {version!r}")
-    if version > VERSION:
-        raise FileFormatError(
-            f"written in format {version} by bncore {header.get('bncore')}, this is bncore {__version__}, "
-            f"which reads formats up to {VERSION}: upgrade bncore"
-        )
-    for key in ("architecture", "meta"):
-        if not isinstance(header.get(key), dict):
-            raise FileFormatError(f"its JSON entry has no {key!r}")
-    return header
-
-
-def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
-    if array.dtype not in _DTYPES:
-        raise TypeError(
-            f"{name} must have a dtype among {sorted(map(str, _DTYPES))}, got {array.dtype}"
-        )
-    little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    entry = zipfile.ZipInfo(
-        f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0)
-    )  # the earliest a zip can say
-    with archive.open(entry, "w", force_zip64=array.nbytes >= 1 << 30) as file:
-        np.lib.format.write_array(file, little_endian, version=(1, 0), allow_pickle=False)
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One entry, from its bytes alone: `numpy.load` would allocate whatever a damaged header asks
-    for.
-    """
-    entry = archive.getinfo(f"{name}.npy")
-    if entry.compress_type != zipfile.ZIP_STORED:
-        raise FileFormatError(
-            f"entry {name!r} is compressed, bncore.save stores arrays as they are"
-        )
-    raw = archive.read(entry)
-    stream = io.BytesIO(raw)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise FileFormatError(f"entry {name!r} is not an array of .npy format 1.0")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype not in _DTYPES or fortran_order:
-        raise FileFormatError(
-            f"entry {name!r} holds {'Fortran-ordered ' * fortran_order}{dtype}, expected plain numbers in C order"
-        )
-    return np.frombuffer(raw, dtype, offset=stream.tell()).reshape(shape)
-
-
-def _kind(start: bytes) -> str:
-    if not start:
-        return "an empty file"
-    if start[:2] == b"PK":
-        return "an empty or truncated zip file"
-    if start[:1] == b"\x80":
-        return "what may be a pickle, which bncore never reads"
-    return f"a file that starts with {start!r}"
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."
+    return read_header(archive, FORMAT, VERSION, WHAT, ("architecture", "meta"))

@@ -10,5 +10,6 @@ folded with it (``standardize`` in :mod:`bncore.nets`), or by the norm after its
 from .dataset import Dataset
 from .loading import load
 from .split import stratified_split, train_test_split
+from .streams import Stream, stream
 
-__all__ = ["Dataset", "load", "stratified_split", "train_test_split"]
+__all__ = ["Dataset", "Stream", "load", "stratified_split", "stream", "train_test_split"]

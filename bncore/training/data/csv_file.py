@@ -13,16 +13,18 @@ import gzip
 import math
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from ...support.errors import FileFormatError
 from .assemble import Options, Raw
 
-__all__ = ["read"]
+__all__ = ["MISSING", "delimiter_of", "is_number", "open_text", "read"]
 
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-"})
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-"})
 
 
 def read(path: Path, options: Options) -> Raw:
@@ -64,25 +66,38 @@ def read(path: Path, options: Options) -> Raw:
     return Raw(str(path), x, y, feature_names=features_named)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of every row that is not blank."""
+@contextmanager
+def open_text(path: Path) -> Iterator[IO[str]]:
+    """The text of a .csv or .csv.gz; what is wrong with its bytes becomes one line that names the file."""
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=first.count), strict=True)
-            for row in reader:
-                if any(cell.strip() for cell in row):
-                    yield reader.line_num, row
+            yield file
     except UnicodeDecodeError as error:
         raise FileFormatError(
             f"{path}: not UTF-8 text: byte {error.object[error.start]:#04x}"
         ) from None
-    except csv.Error as error:
-        raise FileFormatError(f"{path}: line {reader.line_num}: {error}") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise FileFormatError(f"{path}: not a whole gzip file: {error}") from None
+
+
+def delimiter_of(line: str) -> str:
+    """Comma, semicolon or tab: what is most often in a file's first line."""
+    return max(",;\t", key=line.count)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of every row that is not blank."""
+    with open_text(path) as file:
+        first = file.readline()
+        file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter_of(first), strict=True)
+        try:
+            for row in reader:
+                if any(cell.strip() for cell in row):
+                    yield reader.line_num, row
+        except csv.Error as error:
+            raise FileFormatError(f"{path}: line {reader.line_num}: {error}") from None
 
 
 def _columns(path: Path, first: list[str], target: str | int | None) -> tuple[list[str], int]:
@@ -92,7 +107,7 @@ def _columns(path: Path, first: list[str], target: str | int | None) -> tuple[li
     if isinstance(target, int) and -len(cells) <= target < len(cells):
         del others[target]  # a text target does not make the first line a header
     header = isinstance(target, str) or not all(
-        _is_number(c) or c.lower() in _MISSING for c in others
+        is_number(c) or c.lower() in MISSING for c in others
     )
     names = cells if header else []
     if target is None:
@@ -121,12 +136,12 @@ def _columns(path: Path, first: list[str], target: str | int | None) -> tuple[li
 
 def _target(path: Path, cells: list[tuple[int, str]], name: str) -> np.ndarray:
     for line, cell in cells:
-        if cell.lower() in _MISSING:
+        if cell.lower() in MISSING:
             raise FileFormatError(
                 f"{path}: line {line}, column {name!r}: missing value {cell!r} in the target"
             )
     values = [cell for _, cell in cells]
-    if all(map(_is_number, values)):
+    if all(map(is_number, values)):
         return np.array([float(cell) for cell in values])
     return np.array(values)
 
@@ -135,17 +150,18 @@ def _complaint(
     path: Path, line: int, row: list[str], column: int, labels: list[str]
 ) -> FileFormatError:
     """What is wrong with the first bad feature of this row."""
-    bad = next(i for i, cell in enumerate(row) if i != column and not _is_number(cell))
+    bad = next(i for i, cell in enumerate(row) if i != column and not is_number(cell))
     cell = row[bad].strip()
     what = (
         f"missing value {cell!r}"
-        if cell.lower() in _MISSING
+        if cell.lower() in MISSING
         else f"expected a finite number, found {cell!r}"
     )
     return FileFormatError(f"{path}: line {line}, column {labels[bad]!r}: {what}")
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a finite number."""
     try:
         return math.isfinite(float(cell))
     except ValueError:
