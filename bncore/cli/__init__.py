@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from .. import __version__
-from . import diagnose, fold, info, recalibrate, train
+from . import diagnose, fold, info, recalibrate, stats, train
 from . import eval as eval_command
 from .options import Parser
 
@@ -23,6 +23,7 @@ _COMMANDS = {
     "eval": eval_command,
     "recalibrate": recalibrate,
     "diagnose": diagnose,
+    "stats": stats,
     "fold": fold,
     "info": info,
 }

@@ -18,6 +18,7 @@ from ..functional.weighted import sample_weights
 from ..support import checks
 from ..support.progress import Progress
 from ..thread_limits import threads as limited_threads
+from .weights import WeightFeed
 
 __all__ = ["population"]
 
@@ -93,7 +94,7 @@ def population(
     """
     if batch_size is not None:
         checks.positive_int(batch_size, "batch_size")
-    feed = None if weights is None else _WeightFeed(weights)
+    feed = None if weights is None else WeightFeed(weights)
     with limited_threads(threads), _shown(progress, data) as told:
         result = _Merger(axis, batch_size, told)
         for piece, w in _pairs(data, feed, batch_size):
@@ -116,7 +117,7 @@ def _shown(progress: Progress | bool | None, data: Any) -> AbstractContextManage
 
 
 def _pairs(
-    data: Any, feed: _WeightFeed | None, batch_size: int | None
+    data: Any, feed: WeightFeed | None, batch_size: int | None
 ) -> Iterator[tuple[Array, Array | None]]:
     """Arrays with their weights, if any, in the order of the data."""
     if isinstance(data, np.ndarray):
@@ -161,54 +162,6 @@ def _slices(data: Any, batch_size: int | None) -> Iterator[Array]:
     step = batch_size or max(1, CONVERTED // max(1, int(np.prod(rest))))
     for begin in range(0, max(n, 1), step):
         yield np.asarray(data[begin : begin + step])
-
-
-class _WeightFeed:
-    """Weights, however they come, as many at a time as there are samples."""
-
-    def __init__(self, weights: Any) -> None:
-        if isinstance(weights, (list, tuple)) and not any(np.ndim(item) for item in weights):
-            weights = np.asarray(weights)
-        if isinstance(weights, np.ndarray):
-            weights = (weights,)
-        if not isinstance(weights, Iterable) or isinstance(weights, (str, bytes, dict)):
-            raise TypeError(
-                f"weights must be an array or an iterable of arrays, got {type(weights).__name__}"
-            )
-        self._source = iter(weights)
-        self._left: Any = np.empty(0)
-        self._taken = 0
-
-    def take(self, count: int) -> Array:
-        """The next ``count`` weights."""
-        parts = []
-        missing = count
-        while missing:
-            if not len(self._left):
-                self._left = next(self._source, None)
-                if self._left is None:
-                    raise ValueError(
-                        f"weights must be one number per sample, got {self._taken} for more samples"
-                    )
-                if not isinstance(self._left, np.ndarray) or self._left.ndim != 1:
-                    raise ValueError(
-                        f"weights must have shape (samples,), got {np.shape(self._left)}"
-                    )
-                continue
-            part = self._left[:missing]
-            parts.append(sample_weights(part, offset=self._taken))
-            self._left = self._left[missing:]
-            self._taken += len(part)
-            missing -= len(part)
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
-
-    def finish(self) -> None:
-        """Raise if there are weights without a sample."""
-        more = len(self._left) or sum(np.size(item) for item in self._source)
-        if more:
-            raise ValueError(
-                f"weights must be one number per sample, got more of them than the {self._taken} samples"
-            )
 
 
 class _Merger:
