@@ -47,6 +47,11 @@ K(columns_input_gradient,
 K(slabs_input_gradient,
   (const bnc_real *x, const bnc_real *dy, const bnc_real *y, bnc_real *dx, bnc_real *dresidual,
    int64_t count, int64_t s, const struct bnc_coefficients *k, int relu))
+/* group_means.c: what group norm's statistics are to channels, and channels' gradient sums to groups */
+K(group_to_channels, (int64_t groups, int64_t channels, const double *mean, const double *inv_std,
+                      double *channel_mean, double *channel_inv_std))
+K(group_means, (int64_t groups, int64_t channels, double over, const bnc_real *gamma,
+                const double *sum_g, const double *sum_gx, bnc_real *mean_w, bnc_real *mean_wx))
 /* group_input_gradient.c: dx = (g gamma - mean_w - x_hat mean_wx) inv_std; k's mean_g and mean_gx are those of w = g gamma */
 K(columns_group_gradient,
   (const bnc_real *x, const bnc_real *dy, bnc_real *dx, int64_t rows, int64_t c,

@@ -80,23 +80,13 @@ static int sums(const part *p)
                              .sum_gx = p->sum_gx});
 }
 
-/* The groups' means of w = gamma g and of w x_hat, per channel of theirs. */
+/* The groups' means of w = gamma g and of w x_hat, as coefficients. */
 static void group_means(const part *p)
 {
     const bnc_group_grid *g = &p->j->grid;
-    const bnc_real *gamma = at(p->j->a->gamma, p->t.c0);
-    const double over = 1 / (double)g->values;
-    for (int64_t j = 0, first = 0; j < p->t.groups; j++, first += g->channels) {
-        double w = 0, wx = 0;
-        for (int64_t c = first; c < first + g->channels; c++) {
-            w += (gamma ? (double)gamma[c] : 1) * p->sum_g[c];
-            wx += (gamma ? (double)gamma[c] : 1) * p->sum_gx[c];
-        }
-        for (int64_t c = first; c < first + g->channels; c++) {
-            p->v[MEAN_W][c] = (bnc_real)(w * over);
-            p->v[MEAN_WX][c] = (bnc_real)(wx * over);
-        }
-    }
+    KERNELS->group_means(p->t.groups, g->channels, 1 / (double)g->values,
+                         at(p->j->a->gamma, p->t.c0), p->sum_g, p->sum_gx, p->v[MEAN_W],
+                         p->v[MEAN_WX]);
     bnc_spread(&p->l, p->v[MEAN_W]);
     bnc_spread(&p->l, p->v[MEAN_WX]);
 }
@@ -126,8 +116,8 @@ static void coefficients(const part *p)
     const bnc_group_norm_gradient *a = p->j->a;
     const bnc_real *gamma = at(a->gamma, p->t.c0);
     const int64_t c = p->t.channels;
-    bnc_group_to_channels(g, &p->t, a->mean + p->stats, p->mean);
-    bnc_group_to_channels(g, &p->t, a->inv_std + p->stats, p->inv_std);
+    KERNELS->group_to_channels(p->t.groups, g->channels, a->mean + p->stats, a->inv_std + p->stats,
+                               p->mean, p->inv_std);
     KERNELS->forward_coefficients(c, p->mean, p->inv_std, 0, 0, gamma, at(a->beta, p->t.c0),
                                   p->v[HI], p->v[LO], p->v[SCALE], p->v[SHIFT]);
     const double one = g->values > 1; /* a single value is its mean: dx is 0, not a rounding of w */

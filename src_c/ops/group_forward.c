@@ -103,8 +103,8 @@ static int apply(const job *j, const bnc_tile *t, int64_t i, const scratch *s)
     const bnc_group_grid *g = &j->grid;
     const bnc_group_norm *a = j->a;
     const int64_t o = i * g->item + t->c0 * g->s, stats = i * g->groups + t->g0;
-    bnc_group_to_channels(g, t, a->mean + stats, s->mean);
-    bnc_group_to_channels(g, t, a->inv_std + stats, s->inv_std);
+    KERNELS->group_to_channels(t->groups, g->channels, a->mean + stats, a->inv_std + stats, s->mean,
+                               s->inv_std);
     const bnc_real *x = at(a->x, o), *gamma = at(a->gamma, t->c0), *beta = at(a->beta, t->c0);
     bnc_real *y = (bnc_real *)a->y + o;
     if (!bnc_tile_direct(g, t))

@@ -95,12 +95,4 @@ static inline int64_t bnc_group_width(const bnc_group_grid *g)
     return bnc_max(g->c, bnc_coefficient_count(&l));
 }
 
-/* (groups,) statistics of one sample -> (channels,) */
-static inline void bnc_group_to_channels(const bnc_group_grid *g, const bnc_tile *t,
-                                         const double *restrict group, double *restrict channel)
-{
-    for (int64_t j = 0; j < t->groups; j++)
-        for (int64_t c = 0; c < g->channels; c++) channel[j * g->channels + c] = group[j];
-}
-
 #endif
