@@ -16,7 +16,7 @@ import bncore
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-SUBCOMMANDS = ("train", "eval", "recalibrate", "fold", "info")
+SUBCOMMANDS = ("train", "eval", "recalibrate", "diagnose", "stats", "fold", "info")
 
 
 def blocks(language: str) -> list[str]:
@@ -25,14 +25,14 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[list[str]]:
-    """Every `bncore ...` of the README's shell blocks, as words, in order."""
+    """Every `bncore ...` of the README's shell blocks, and what prepares files for them, as words, in order."""
     parts = [
         part.strip()
         for block in blocks("sh")
         for line in block.splitlines()
         for part in line.split("&&")
     ]
-    return [shlex.split(part) for part in parts if part.startswith("bncore ")]
+    return [shlex.split(part) for part in parts if part.startswith(("bncore ", "python -c "))]
 
 
 def run(argv: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -58,13 +58,16 @@ def test_readme_code_runs(code: str, tmp_path: Path) -> None:
 
 def test_readme_commands_run_in_the_order_they_stand(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
-    assert [words[1] for words in commands()] == ["train", "fold"]
+    pytest.importorskip("matplotlib")
+    assert [words[1] for words in commands()] == ["train", "diagnose", "-c", "stats", "fold"]
     for words in commands():
         # one epoch instead of all: that the command works is the point here, not what the net learns
         short = ["--epochs", "1"] if words[1] == "train" else []
-        done = run([sys.executable, "-m", "bncore", *words[1:], *short], tmp_path)
+        module = [] if words[0] == "python" else ["-m", "bncore"]
+        done = run([sys.executable, *module, *words[1:], *short], tmp_path)
         assert done.returncode == 0, (words, done.stderr)
-    assert {path.name for path in tmp_path.iterdir()} == {"digits.npz", "folded.npz"}
+    made = {"digits.npz", "digits.png", "x.npy", "stats.npz", "folded.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == made
 
 
 def test_readme_names_every_command() -> None:
