@@ -20,6 +20,7 @@ test:  ## run the suite (PYTEST_ARGS="-q -x tests/norm" to narrow it)
 
 bench:  ## time the norms against PyTorch and NumPy (about four minutes), then renew the README's table and picture
 	$(PYTHON) benchmarks/bench_norm.py --json benchmarks/results/norm.json
+	$(PYTHON) benchmarks/bench_population.py --json benchmarks/results/population.json
 	$(PYTHON) benchmarks/table.py
 	$(PYTHON) benchmarks/plot.py
 

@@ -56,3 +56,15 @@ def test_the_family_runs_and_makes_a_table(tmp_path: Path) -> None:
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("a\n") and text.endswith("\nb\n") and "yesterday" not in text
     assert all(case["op"] in text for case in cases)
+
+
+def test_population_runs_and_finds_bncore_right(tmp_path: Path) -> None:
+    results = tmp_path / "population.json"
+    done = run(
+        ROOT / "benchmarks/bench_population.py", "--quick", "--threads", 1, "--json", results
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    (case,) = json.loads(results.read_text())["cases"]
+    assert {"bncore", "bncore memmap", "bncore weighted", "read numpy"} <= set(case["median_us"])
+    assert case["var_error"]["bncore"] < 1e-6
+    assert "numpy float32" in case["wrong"]
