@@ -24,6 +24,15 @@ def main(folder: Path) -> None:
     assert said["eval"]["accuracy"] > 0.985
     assert said["recalibrate"]["after"]["accuracy"] > 0.97
     assert said["fold"]["fold"]["agree"] is True and said["fold"]["fold"]["norms_left"] == 0
+    assert said["diagnose"]["healthy"] is True and len(said["diagnose"]["norms"]) == 3
+    assert said["renorm"]["test_accuracy"] > 0.9, said["renorm"]["test_accuracy"]
+    assert said["lstm"]["test_accuracy"] > 0.95, said["lstm"]["test_accuracy"]
+    assert said["fold-lstm"]["fold"]["agree"] is True
+    assert said["fold-lstm"]["fold"]["norms_left"] == 0
+    stats = said["stats"]
+    assert stats["count"] == 100_000 and len(stats["features"]) == 4
+    assert all(abs(mean - 1e4) < 0.02 for mean in stats["mean"]), stats["mean"]
+    assert all(abs(var - 1) < 0.02 for var in stats["var"]), stats["var"]
     for name, result in said.items():
         print(f"{name}: ok, {len(result)} entries")
     print(
