@@ -1,13 +1,14 @@
 /* Layer and RMS norm, backward: a group of rows gives its row sums and, still in cache, dx; the column sums, which are
  * the gradients of beta and gamma, are kept per chunk and merged in the order of the chunks. */
-#include "rows.h"
+#include "rows_layout.h"
 
 typedef struct {
     const bnc_rows_gradient *a;
     const bnc_real *gamma, *beta;
     int64_t rows_per; /* rows of a chunk */
     bnc_real *sums;   /* (chunks, 2 d): column sums of g, then of g x_hat, of a few rows */
-    double *totals;   /* (chunks, 2 d): of all rows of the chunk */
+    double *
+        totals; /* (chunks, 2 d): of all rows of the chunk; NULL for a few rows that are very long */
     int64_t chunks;
     int64_t row;              /* the long row at hand ... */
     double *mean_w, *mean_wx; /* ... its means, and the sums of its pieces */
@@ -64,10 +65,10 @@ static void input_gradient(const job *j, int64_t row, int64_t rows, int64_t colu
         columns_gradient(j, row, rows, column + inside, width - inside, mean_w, none);
 }
 
-/* Rows of a group: four share the traffic of the column sums, unless they would fill the cache. */
-static int64_t group_rows(int64_t d)
+/* Rows of a group: four share the traffic of the column sums, unless they would fill the cache, or come from memory. */
+static int64_t group_rows(int64_t rows, int64_t d)
 {
-    if (d > BNC_ROW_CHUNK) return 1;
+    if (d > BNC_ROW_CHUNK || (d >= BNC_WIDE && bnc_rows_stream(rows, d))) return 1;
     return bnc_min(BNC_ROW_SUMS, bnc_max(4, BNC_ROW_GROUP / d / 4 * 4));
 }
 
@@ -75,7 +76,7 @@ static void chunk_of_rows(int64_t k, void *arg)
 {
     const job *j = arg;
     const int64_t d = j->a->d, end = bnc_min((k + 1) * j->rows_per, j->a->rows);
-    const int64_t group = group_rows(d);
+    const int64_t group = group_rows(j->a->rows, d);
     bnc_real *sum = j->sums + k * 2 * d;
     double w[BNC_ROW_SUMS], wx[BNC_ROW_SUMS], *total = j->totals + k * 2 * d;
     memset(sum, 0, (size_t)(2 * d) * sizeof *sum);
@@ -94,8 +95,10 @@ static void chunk_of_rows(int64_t k, void *arg)
 static void sum_piece(int64_t k, void *arg)
 {
     const job *j = arg;
-    sums(j, j->row, 1, k * BNC_ROW_PIECE, bnc_piece_length(k, j->a->d), j->sums, j->mean_w + 1 + k,
-         j->mean_wx + 1 + k);
+    const int64_t d = j->a->d, at = k * BNC_ROW_PIECE, len = bnc_piece_length(k, d);
+    if (j->row == 0)
+        for (int i = 0; i < 2; i++) memset(j->sums + i * d + at, 0, (size_t)len * sizeof(bnc_real));
+    sums(j, j->row, 1, at, len, j->sums, j->mean_w + 1 + k, j->mean_wx + 1 + k);
 }
 
 static void gradient_piece(int64_t k, void *arg)
@@ -105,25 +108,33 @@ static void gradient_piece(int64_t k, void *arg)
                    j->mean_wx);
 }
 
-/* One chunk, whose column sums a few rows cannot overfill; pieces have columns of their own. */
+static void move_piece(int64_t k, void *arg)
+{
+    const job *j = arg;
+    const int64_t d = j->a->d, at = k * BNC_ROW_PIECE, len = bnc_piece_length(k, d);
+    for (int i = 0; i < 2; i++)
+        KERNELS->move_sums(j->sums + i * d + at, len, j->totals + i * d + at);
+}
+
+/* Very long rows, one after the other: one chunk whatever their number. Pieces have columns of their own. */
 static int long_rows(job *j)
 {
-    const int64_t d = j->a->d, pieces = bnc_ceil_div(d, BNC_ROW_PIECE);
+    const int64_t d = j->a->d, rows = j->a->rows, pieces = bnc_ceil_div(d, BNC_ROW_PIECE);
     const int threads = bnc_threads(d, BNC_GRAIN);
     j->mean_w = bnc_pool_get((size_t)(2 * pieces + 2) * sizeof *j->mean_w);
     if (!j->mean_w) return BNC_NO_MEMORY;
     j->mean_wx = j->mean_w + pieces + 1;
-    memset(j->sums, 0, (size_t)(2 * d) * sizeof *j->sums);
-    memset(j->totals, 0, (size_t)(2 * d) * sizeof *j->totals);
-    for (j->row = 0; j->row < j->a->rows; j->row++) {
+    if (j->totals) memset(j->totals, 0, (size_t)(2 * d) * sizeof *j->totals);
+    for (j->row = 0; j->row < rows; j->row++) {
         bnc_run(sum_piece, j, pieces, threads);
         *j->mean_w = *j->mean_wx = 0;
         for (int64_t p = 1; p <= pieces; p++)
             *j->mean_w += j->mean_w[p], *j->mean_wx += j->mean_wx[p];
         divide(j, 1, j->mean_w, j->mean_wx);
         bnc_run(gradient_piece, j, pieces, threads);
+        if (j->totals && ((j->row + 1) % BNC_ROW_SUMS == 0 || j->row + 1 == rows))
+            bnc_run(move_piece, j, pieces, threads);
     }
-    KERNELS->move_sums(j->sums, 2 * d, j->totals);
     bnc_pool_put(j->mean_w);
     return BNC_OK;
 }
@@ -133,13 +144,18 @@ static void merge_piece(int64_t k, void *arg)
 {
     const job *j = arg;
     const int64_t d = j->a->d, from = k * BNC_ROW_GROUP, to = bnc_min(from + BNC_ROW_GROUP, d);
-    void *const target[2] = {j->a->dbeta, j->a->dgamma};
+    bnc_real *const target[2] = {j->a->dbeta, j->a->dgamma};
     for (int i = 0; i < 2; i++) {
-        double *sum = j->totals + i * d;
         if (!target[i]) continue;
+        if (!j->totals) {
+            memcpy(target[i] + from, j->sums + i * d + from,
+                   (size_t)(to - from) * sizeof(bnc_real));
+            continue;
+        }
+        double *sum = j->totals + i * d;
         for (int64_t part = 1; part < j->chunks; part++)
             for (int64_t c = from; c < to; c++) sum[c] += sum[part * 2 * d + c];
-        for (int64_t c = from; c < to; c++) ((bnc_real *)target[i])[c] = (bnc_real)sum[c];
+        for (int64_t c = from; c < to; c++) target[i][c] = (bnc_real)sum[c];
     }
 }
 
@@ -150,6 +166,27 @@ static int64_t rows_per_chunk(int64_t rows, int64_t d)
     return bnc_max(bnc_ceil_div(BNC_ROW_CHUNK, d), bnc_max(fair, bnc_ceil_div(rows, 32)));
 }
 
+/* Everything but the rows' own sums, in one block that is returned; NULL when there is no memory. */
+static void *prepare(job *j, const bnc_rows_gradient *a, int cut)
+{
+    const int64_t d = a->d;
+    *j = (job){.a = a, .gamma = a->gamma, .beta = a->beta};
+    j->rows_per = cut ? a->rows : rows_per_chunk(a->rows, d);
+    j->chunks = bnc_ceil_div(a->rows, j->rows_per);
+    const size_t values = (size_t)(j->chunks * 2 * d),
+                 vector = bnc_padded((size_t)d * sizeof(bnc_real)),
+                 reals = bnc_padded(values * sizeof(bnc_real)),
+                 doubles = cut && a->rows <= BNC_ROW_SUMS ? 0 : values * sizeof(double);
+    void *memory = bnc_pool_get(2 * vector + reals + doubles);
+    if (!memory) return 0;
+    bnc_arena arena = {memory};
+    if (!a->gamma) j->gamma = bnc_constant_vector(&arena, d, 1);
+    if (!a->beta && a->relu) j->beta = bnc_constant_vector(&arena, d, 0);
+    j->sums = bnc_take(&arena, reals);
+    if (doubles) j->totals = bnc_take(&arena, doubles);
+    return memory;
+}
+
 int BNC_OP(rows_norm_backward)(const bnc_rows_gradient *a)
 {
     const int64_t d = a->d;
@@ -158,21 +195,11 @@ int BNC_OP(rows_norm_backward)(const bnc_rows_gradient *a)
         if (a->dbeta) memset(a->dbeta, 0, (size_t)d * sizeof(bnc_real));
         return BNC_OK;
     }
-    const int cut = bnc_cut_rows(a->rows, d);
-    job j = {.a = a, .gamma = a->gamma, .beta = a->beta};
-    j.rows_per = cut ? a->rows : rows_per_chunk(a->rows, d);
-    j.chunks = bnc_ceil_div(a->rows, j.rows_per);
-    const size_t vector = bnc_padded((size_t)d * sizeof(bnc_real)),
-                 values = (size_t)(j.chunks * 2 * d);
-    void *memory =
-        bnc_pool_get(2 * vector + bnc_padded(values * sizeof(bnc_real)) + values * sizeof(double));
-    if (!memory) return BNC_NO_MEMORY;
-    bnc_arena arena = {memory};
-    if (!a->gamma) j.gamma = bnc_constant_vector(&arena, d, 1);
-    if (!a->beta && a->relu) j.beta = bnc_constant_vector(&arena, d, 0);
-    j.sums = bnc_take(&arena, values * sizeof(bnc_real));
-    j.totals = bnc_take(&arena, values * sizeof(double));
+    job j;
     int error = BNC_OK;
+    const int cut = d >= BNC_LONG_ROW;
+    void *memory = prepare(&j, a, cut);
+    if (!memory) return BNC_NO_MEMORY;
     if (cut)
         error = long_rows(&j);
     else

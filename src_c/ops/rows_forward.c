@@ -1,5 +1,5 @@
 /* Layer and RMS norm, forward: a group of rows is measured and, still in cache, normalized. */
-#include "rows.h"
+#include "rows_layout.h"
 
 typedef struct {
     const bnc_rows *a;
@@ -37,7 +37,8 @@ static void chunk_of_rows(int64_t k, void *arg)
     const job *j = arg;
     const bnc_rows *a = j->a;
     const int64_t end = bnc_min((k + 1) * j->rows_per, a->rows);
-    const int64_t group = bnc_max(1, BNC_ROW_GROUP / a->d);
+    const int64_t group =
+        bnc_max(1, (bnc_rows_stream(a->rows, a->d) ? BNC_ROW_STREAM : BNC_ROW_GROUP) / a->d);
     for (int64_t r = k * j->rows_per; r < end; r += group) {
         const int64_t rows = bnc_min(group, end - r);
         if (a->squared)
@@ -107,7 +108,7 @@ int BNC_OP(rows_norm)(const bnc_rows *a)
         j.gamma = bnc_constant_vector(&(bnc_arena){memory}, a->d, 1);
     }
     int error = BNC_OK;
-    if (bnc_cut_rows(a->rows, a->d)) {
+    if (a->rows < BNC_FEW_ROWS && a->d >= BNC_LONG_ROW) {
         error = long_rows(&j);
     } else {
         j.rows_per = bnc_max(1, BNC_ROW_CHUNK / a->d);

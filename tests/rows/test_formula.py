@@ -88,6 +88,17 @@ def test_parameters_are_optional_each(kind, activation, parameters, shape, axes,
     check(kind, a, axes, dtype, weight, bias, activation, y, norm_backward(kind, a.dy, saved))
 
 
+def test_parameter_gradients_of_many_long_rows(native, dtype):
+    """Their column sums move on to float64 on the way."""
+    a = arrays((70, 131_072), 1, dtype)
+    _, saved = F.layer_norm(a.x, a.weight, a.bias, eps=EPS)
+    _, dweight, dbias = F.layer_norm_backward(a.dy, saved)
+    dy = a.dy.astype(np.float64)
+    x_hat = (a.x - saved.mean[:, None]) * saved.inv_std[:, None]
+    assert np.max(np.abs(dbias - dy.sum(axis=0))) <= tolerance(dtype, 512)
+    assert np.max(np.abs(dweight - (dy * x_hat).sum(axis=0))) <= tolerance(dtype, 1024)
+
+
 @shapes
 def test_saved_statistics_are_as_good_as_float64(shape, axes, backend, dtype):
     a = arrays(shape, axes, dtype)
