@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -204,8 +205,16 @@ def _text(
     yield f"{len(names)} feature{'s' * (len(names) != 1)}, count {count}"
     rows: list[tuple[str, ...]] = [("feature", "mean", "std", "var")]
     numbers = zip(names, stats.mean, std, stats.var, strict=True)
-    rows += [(name, *(f"{value:.6g}" for value in values)) for name, *values in numbers]
+    rows += [(name, _resolved(mean, s), f"{s:.6g}", f"{var:.6g}") for name, mean, s, var in numbers]
     left_out = len(names) - FIRST - LAST
     if left_out > 1 and not args.all:
         rows[1 + FIRST : -LAST] = [(f"... {left_out} more (--all)", "", "", "")]
     yield table(rows)
+
+
+def _resolved(mean: float, std: float) -> str:
+    """A mean to six digits, or as many more as show a thousandth of the standard deviation, and rounding allows."""
+    digits = 6
+    if mean and std > 0.0 and math.isfinite(mean) and math.isfinite(std):
+        digits = max(6, min(15, 4 + math.ceil(math.log10(abs(mean)) - math.log10(std))))
+    return f"{mean:.{digits}g}"

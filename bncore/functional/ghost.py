@@ -239,7 +239,8 @@ def _values_per_channel(
         ]
     if 1 in counts and x.size:
         number = counts.index(1)
-        group = f"samples {borders[number]} to {borders[number + 1] - 1}"
+        first, last = borders[number], borders[number + 1] - 1
+        group = f"sample {first}" if first == last else f"samples {first} to {last}"
         raise ValueError(
             f"every ghost batch needs more than one value per channel, got one in {group} of input of shape "
             f"{x.shape} with axis={axis}: choose batch and ghost_batch_size such that no single sample remains"

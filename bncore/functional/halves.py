@@ -13,7 +13,7 @@ from .. import backend
 from ..support import checks
 from ._norm_check import Array, implementation_of, judge, judge_dy
 from .masks import valid_runs
-from .moments import GradientSums, Statistics
+from .moments import GradientSums, Statistics, judge_gradient_sums, judge_statistics
 
 
 def normalize(
@@ -52,10 +52,7 @@ def normalize(
     x, weight, bias, residual, axis, relu, out = judge(
         x, weight, bias, residual, axis, activation, out
     )
-    if not isinstance(stats, Statistics):
-        raise TypeError(
-            f"stats must be Statistics (from functional.statistics), got {type(stats).__name__}"
-        )
+    judge_statistics(stats, "stats")
     mean, var = _doubles("stats", (stats.mean, stats.var), x.shape[axis])
     inv_std = backend.numpy.inverse_std(var, eps)
     runs = None if mask is None else valid_runs(mask, x.shape, axis)
@@ -105,10 +102,7 @@ def input_gradient(
         With a residual in the forward call: the tuple (dx, dresidual).
     """
     dy, out = judge_dy(dy, saved, out)
-    if not isinstance(sums, GradientSums):
-        raise TypeError(
-            f"sums must be GradientSums (from functional.gradient_sums), got {type(sums).__name__}"
-        )
+    judge_gradient_sums(sums, "sums")
     sum_dy, sum_dy_x_hat = _doubles("sums", (sums.dy, sums.dy_x_hat), saved.mean.shape[0])
     impl = implementation_of(saved)
     dx, dresidual = impl.input_gradient(dy, saved, sums.count, sum_dy, sum_dy_x_hat, out)

@@ -49,9 +49,10 @@ class Statistics:
 
         Raises
         ------
-        ValueError
-            If the numbers of channels differ.
+        TypeError, ValueError
+            If other is no Statistics, or has another number of channels.
         """
+        judge_statistics(other, "other")
         if self.mean.shape != other.mean.shape:
             raise ValueError(
                 f"other must have {self.mean.shape[0]} channels, got {other.mean.shape[0]} channels"
@@ -84,9 +85,36 @@ class GradientSums:
     dy_x_hat: Array
 
     def merge(self, other: GradientSums) -> GradientSums:
-        """Sums over both pieces."""
+        """Sums over both pieces.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If other is no GradientSums, or has another number of channels.
+        """
+        judge_gradient_sums(other, "other")
+        if self.dy.shape != other.dy.shape:
+            raise ValueError(
+                f"other must have {self.dy.shape[0]} channels, got {other.dy.shape[0]} channels"
+            )
         return GradientSums(
             self.count + other.count, self.dy + other.dy, self.dy_x_hat + other.dy_x_hat
+        )
+
+
+def judge_statistics(value: Any, name: str) -> None:
+    """A TypeError if ``value`` is no Statistics."""
+    if not isinstance(value, Statistics):
+        raise TypeError(
+            f"{name} must be Statistics (from functional.statistics), got {type(value).__name__}"
+        )
+
+
+def judge_gradient_sums(value: Any, name: str) -> None:
+    """A TypeError if ``value`` is no GradientSums."""
+    if not isinstance(value, GradientSums):
+        raise TypeError(
+            f"{name} must be GradientSums (from functional.gradient_sums), got {type(value).__name__}"
         )
 
 
@@ -150,6 +178,7 @@ def update_running(
     TypeError, ValueError
         For arrays of another type or shape, or that cannot be written.
     """
+    judge_statistics(stats, "stats")
     momentum = checks.fraction(momentum, "momentum")
     var = stats.unbiased_var if unbiased else stats.var
     for name, running, new in (

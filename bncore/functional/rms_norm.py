@@ -129,8 +129,8 @@ def leading(partial: Any, d: int) -> int:
     """How many of d values the mean square takes, as backends want it: 0 says all."""
     if partial is None:
         return 0
-    p = checks.fraction(partial, "partial")
-    if p == 0.0:
-        raise ValueError("partial must be a number in (0, 1], got 0.0")
+    p = checks.real(partial, "partial")
+    if not 0.0 < p <= 1.0:
+        raise ValueError(f"partial must be a number in (0, 1], got {p}")
     # 0.29 · 100 is a rounding short of 29
     return min(d, max(1, math.floor(p * d * (1 + 2.0**-50))))

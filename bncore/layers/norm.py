@@ -266,7 +266,7 @@ class BatchNorm(Layer):
         Raises
         ------
         ValueError
-            If the layer has no running statistics, or for another shape.
+            If the layer has no running statistics, for another shape, or a variance below 0.
         """
         mean, var = self._judge_running(mean, var)
         assert self.running_mean is not None and self.running_var is not None
@@ -283,6 +283,8 @@ class BatchNorm(Layer):
                 raise ValueError(
                     f"{name} must have shape ({self.num_features},), got {array.shape}"
                 )
+        if (arrays[1] < 0).any():
+            raise ValueError(f"var must be >= 0, got {arrays[1].min()}")
         return arrays
 
     def adapt_state(self, state: dict[str, Any], prefix: str) -> None:

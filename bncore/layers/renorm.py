@@ -41,7 +41,8 @@ class BatchRenorm(BatchNorm):
     With limits r_max = 1, d_max = 0, as at the start of the default schedule, it is exactly batch norm.
 
     With a batch of one value per channel the output is right, and the gradient with respect to x is exactly 0:
-    only weight and bias, and what follows, learn from it.
+    only weight and bias, and what follows, learn from it. Its standard deviation is sqrt(eps), and that is what sigma
+    moves towards: with many such batches take ``frozen=True`` or another norm.
 
     Parameters
     ----------

@@ -27,6 +27,10 @@ NAMES = ("fractions", "paper", "constant")
 def judged(schedule: Any) -> str | Steps:
     """One of `NAMES`, or absolute steps from a sequence of three."""
     if isinstance(schedule, Sequence) and not isinstance(schedule, (str, bytes)):
+        if len(schedule) != 3:
+            raise ValueError(
+                f"schedule must be three steps (start, r_end, d_end), got {len(schedule)}: {schedule!r}"
+            )
         steps = Steps(*checks.int_tuple(schedule, "schedule", 3))
         if steps.start > min(steps.r_end, steps.d_end):
             raise ValueError(

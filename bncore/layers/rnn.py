@@ -218,3 +218,7 @@ class LSTM(Recurrent):
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "forget_bias": self.forget_bias}
+
+    def describe(self) -> str:
+        text = super().describe()
+        return text if self.forget_bias is None else f"{text}, forget_bias={self.forget_bias:g}"

@@ -94,6 +94,8 @@ def population(
     """
     if batch_size is not None:
         checks.positive_int(batch_size, "batch_size")
+    if threads is not None:
+        checks.positive_int(threads, "threads")
     feed = None if weights is None else WeightFeed(weights)
     with limited_threads(threads), _shown(progress, data) as told:
         result = _Merger(axis, batch_size, told)

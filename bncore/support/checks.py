@@ -24,6 +24,7 @@ __all__ = [
     "one_of",
     "positive",
     "positive_int",
+    "real",
 ]
 
 
@@ -129,6 +130,7 @@ def int_tuple(value: Any, name: str, length: int, *, minimum: int = 0) -> tuple[
 
 
 def real(value: Any, name: str) -> float:
+    """A real number of any kind, as float; infinities and NaN are taken."""
     # NumPy's scalars register as numbers.Real, its 0-d arrays do not: an array for a scalar is a mistake
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {_shown(value)}")

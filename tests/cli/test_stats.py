@@ -58,6 +58,10 @@ def test_a_table_for_people(call: Command, files: dict[str, Path], tmp_path: Pat
     assert lines[0] == "4 features, count 300"
     assert lines[1].split() == ["feature", "mean", "std", "var"]
     assert [line.split()[0] for line in lines[2:]] == list("abcd")
+    # as many digits as tell means apart that differ by a thousandth of the standard deviation
+    np.save(tmp_path / "far.npy", np.array([[1e4 + 0.123, 0.0, 3.0], [1e4 + 2.123, 0.0, 4.0]]))
+    cells = [line.split()[1] for line in call("stats", tmp_path / "far.npy").out.splitlines()[2:]]
+    assert cells == ["10001.123", "0", "3.5"]
     np.save(tmp_path / "wide.npy", np.random.default_rng(0).random((5, 100)))
     short, long = (
         call("stats", tmp_path / "wide.npy", *more).out.splitlines() for more in ((), ("--all",))

@@ -65,6 +65,20 @@ def test_merging_other_channels_is_refused(backend):
         F.statistics(np.ones((5, 3))).merge(F.statistics(np.ones((5, 4))))
 
 
+def test_only_statistics_merge_with_statistics(backend):
+    x = np.ones((5, 3))
+    stats = F.statistics(x)
+    sums = F.gradient_sums(x, F.normalize(x, stats)[1])
+    with pytest.raises(TypeError, match="other must be Statistics .*, got NoneType"):
+        stats.merge(None)
+    with pytest.raises(TypeError, match="other must be GradientSums .*, got Statistics"):
+        sums.merge(stats)
+    with pytest.raises(ValueError, match="other must have 3 channels, got 1"):
+        sums.merge(F.GradientSums(5, np.ones(1), np.ones(1)))
+    with pytest.raises(TypeError, match="stats must be Statistics .*, got tuple"):
+        F.update_running((0.0, 1.0), np.zeros(3), np.ones(3))
+
+
 def test_constants_give_the_evaluation_gradient(backend, dtype):
     a = arrays((9, 4), 1, dtype)
     stats = F.statistics(a.x[:5])

@@ -185,3 +185,4 @@ def test_text_says_what_is_not_usual():
     )
     assert repr(layer).startswith(text)
     assert repr(bn.LSTM(3, 4)).startswith("LSTM(3, 4)")
+    assert repr(bn.LSTM(3, 4, forget_bias=1)).startswith("LSTM(3, 4, forget_bias=1)")

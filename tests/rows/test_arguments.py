@@ -65,7 +65,7 @@ def test_bad_arguments_are_named(op, bad, error, words, backend):
     ("partial", "error", "words"),
     [
         (0.0, ValueError, r"partial must be a number in \(0, 1\], got 0.0"),
-        (1.5, ValueError, r"partial must be a number in \[0, 1\], got 1.5"),
+        (1.5, ValueError, r"partial must be a number in \(0, 1\], got 1.5"),
         (-0.5, ValueError, "partial must be a number"),
         (np.nan, ValueError, "partial must be a number"),
         ("half", TypeError, "partial must be a number, got 'half'"),

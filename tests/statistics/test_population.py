@@ -322,7 +322,7 @@ def test_nothing_measured(backend, dtype):
         ([(np.ones((3, 2)), [1, 2, 3])], {"weights": [1, 2, 3]}, TypeError, "got both"),
         ([(np.ones((3, 2)), [1, 2])], {}, ValueError, r"weights must have shape \(3,\)"),
         (np.ones((3, 2)), {"progress": 1}, TypeError, "progress must be a Progress, True or False"),
-        (np.ones((3, 2)), {"threads": 0}, ValueError, "n must be"),
+        (np.ones((3, 2)), {"threads": 0}, ValueError, "threads must be an integer >= 1, got 0"),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_named(data, options, error, message):

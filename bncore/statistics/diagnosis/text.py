@@ -133,7 +133,10 @@ def _noise(diagnosis: Diagnosis) -> str:
                 f"{noise['variance_if_independent']:.3f}",
             )
         )
-    title = "noise of batch statistics: scatter of means in standard deviations, of variances relative to them"
+    title = (
+        "noise of batch statistics: scatter of means in standard deviations, of variances relative to them; what batches\n"
+        "drawn at random would give, and values that are all independent (neighbouring positions are not)"
+    )
     if len(rows) == 1:
         return "noise of batch statistics: not measured, that takes two batches"
     return f"{title}\n{table(rows)}"
