@@ -23,9 +23,9 @@ Running = dict[str, tuple[Array, Array]]
 
 
 def put(norms: dict[str, BatchNorm], statistics: Running) -> None:
-    """Running statistics by path into the norms."""
+    """Running statistics by path into the norms; a variance that cannot be, from a damaged file say, is no number."""
     for path, (mean, var) in statistics.items():
-        norms[path].set_running(mean, var)
+        norms[path].set_running(mean, np.where(var < 0, np.nan, var))
 
 
 def default_loss(samples: Samples) -> str | None:
