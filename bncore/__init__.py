@@ -28,10 +28,11 @@ _HOME = {
     "GRU": "bncore.layers",
     "GlobalAvgPool": "bncore.layers",
     "GlobalMaxPool": "bncore.layers",
-    "ImageRows": "bncore.layers",
     "GroupNorm": "bncore.layers",
+    "ImageRows": "bncore.layers",
     "InstanceNorm": "bncore.layers",
     "LSTM": "bncore.layers",
+    "Layer": "bncore.layers",
     "LayerNorm": "bncore.layers",
     "LeakyReLU": "bncore.layers",
     "Linear": "bncore.layers",
@@ -95,4 +96,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted(__all__)

@@ -167,3 +167,13 @@ def test_only_one_file_starts_threads() -> None:
         )
     }
     assert naming <= {"src_c/runtime/threads.c"}
+
+
+def test_every_public_name_is_found_and_every_layer_is_public() -> None:
+    import bncore as bn
+
+    assert dir(bn) == sorted(bn.__all__)
+    for name in bn.__all__:
+        assert getattr(bn, name) is not None
+    made = {n for n in bn.layers.__all__ if isinstance(getattr(bn.layers, n), type)}
+    assert made - set(bn.__all__) == {"LoadReport", "Parameter"}

@@ -20,7 +20,7 @@ def cnn(
     widths: Sequence[int] = (16, 32, 64),
     *,
     strides: Sequence[int] | None = None,
-    norm: str = "batch",
+    norm: str | None = "batch",
     norm_options: Mapping[str, Any] | None = None,
     standardize: bool = False,
     dropout: float = 0.0,

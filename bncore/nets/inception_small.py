@@ -20,7 +20,7 @@ def inception_small(
     classes: int = 10,
     *,
     width: float = 0.25,
-    norm: str = "batch",
+    norm: str | None = "batch",
     norm_options: Mapping[str, Any] | None = None,
     standardize: bool = False,
     axis: int = 1,

@@ -29,7 +29,7 @@ class Maker:
 
     def __init__(
         self,
-        norm: str,
+        norm: str | None,
         norm_options: Mapping[str, Any] | None,
         axis: int,
         init: str | float,

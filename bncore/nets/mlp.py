@@ -20,7 +20,7 @@ def mlp(
     classes: int,
     hidden: Sequence[int] = (128, 128),
     *,
-    norm: str = "batch",
+    norm: str | None = "batch",
     norm_options: Mapping[str, Any] | None = None,
     standardize: bool = True,
     dropout: float = 0.0,

@@ -55,7 +55,7 @@ class NormMaker:
 
     Parameters
     ----------
-    kind : one of `NORMS`
+    kind : one of `NORMS`, or None, which is "none"
     axis : int
         The channel axis.
     options : mapping
@@ -69,12 +69,12 @@ class NormMaker:
 
     def __init__(
         self,
-        kind: str,
+        kind: str | None,
         axis: int,
         dtype: npt.DTypeLike,
         options: Mapping[str, Any] | None,
     ) -> None:
-        self.kind: str = checks.one_of(kind, "norm", NORMS)
+        self.kind: str = "none" if kind is None else checks.one_of(kind, "norm", NORMS)
         self.axis, self.dtype = axis, dtype
         if options is not None and not isinstance(options, Mapping):
             raise TypeError(

@@ -26,7 +26,7 @@ def recurrent(
     kind: str = "lstm",
     num_layers: int = 1,
     bidirectional: bool = False,
-    norm: str = "batch",
+    norm: str | None = "batch",
     norm_options: Mapping[str, Any] | None = None,
     standardize: bool = False,
     dropout: float = 0.0,
@@ -47,7 +47,7 @@ def recurrent(
     hidden, num_layers, bidirectional
         As for `LSTM`.
     kind : "lstm", "gru" or "rnn"
-    norm : "batch", "renorm", "layer", "rms" or "none"
+    norm : "batch", "renorm", "layer", "rms" or "none" (None)
         Of the input products inside the recurrent layer, over all sequences and steps.
     norm_options : mapping, optional
         Further arguments of every norm's constructor.
@@ -66,7 +66,7 @@ def recurrent(
     ValueError
         For another kind or norm, options it does not take, or sizes below 1.
     """
-    checks.one_of(norm, "norm", ("none", *NORMS))
+    checks.one_of(norm, "norm", (None, "none", *NORMS))
     layer = KINDS[checks.one_of(kind, "kind", tuple(KINDS))]
     # the norm over raw features stands on the last axis, whatever the images' layout
     make = Maker("batch", None, -1, init, dtype, rng)

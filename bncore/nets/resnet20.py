@@ -21,7 +21,7 @@ def resnet20(
     *,
     width: int = 16,
     blocks: int = 3,
-    norm: str = "batch",
+    norm: str | None = "batch",
     norm_options: Mapping[str, Any] | None = None,
     standardize: bool = False,
     zero_gamma: bool = False,

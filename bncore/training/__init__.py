@@ -30,9 +30,7 @@ _HOME = {
     "data": "",
 }
 
-__all__ = [  # noqa: PLE0604
-    *sorted(_HOME),
-]
+__all__ = [*sorted(_HOME)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
@@ -46,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted(__all__)

@@ -121,7 +121,7 @@ def test_strides_of_the_cnn():
     [
         (lambda: bn.nets.mlp(4, 2, norm="weight"), ValueError, "norm must be one of 'batch', 'none', .*got 'weight'"),
         (lambda: bn.nets.cnn(3, 5, norm="Batch"), ValueError, "norm must be one of"),
-        (lambda: bn.nets.resnet20(norm=None), TypeError, "norm must be one of"),
+        (lambda: bn.nets.resnet20(norm=3), TypeError, "norm must be one of"),
         (lambda: bn.nets.inception_small(width=0), ValueError, "width must .*> 0"),
         (lambda: bn.nets.cnn(3, 5, ()), ValueError, "widths must hold at least one"),
         (lambda: bn.nets.cnn(3, 5, (4, 4), strides=(1,)), ValueError, "strides must hold 2"),

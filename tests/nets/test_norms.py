@@ -160,3 +160,10 @@ def test_groups_have_about_eight_channels(channels, groups):
 def test_wrong_norms_and_options_are_named(build, error, match):
     with pytest.raises(error, match=match):
         build()
+
+
+def test_none_is_no_norm():
+    for make in (bn.nets.cnn, bn.nets.mlp, bn.nets.recurrent):
+        assert repr(make(3, 2, norm=None, rng=0)) == repr(make(3, 2, norm="none", rng=0))
+    with pytest.raises(ValueError, match="norm_options must be empty"):
+        bn.nets.cnn(3, 2, norm=None, norm_options={"eps": 1})
