@@ -6,7 +6,7 @@ SANITIZERS = $(shell $(or $(CC),gcc) -print-file-name=libasan.so) \
 C_FILES = $(shell find src_c -name '*.[ch]')
 CYTHON_FILES = $(wildcard bncore/*.pyx bncore/*.pxi bncore/*.pxd)
 
-.PHONY: help build test bench bench-family lint format debug clean
+.PHONY: help build test bench lint format debug clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -18,14 +18,12 @@ build:  ## editable install with the compiled core (a failed compile is fatal) a
 test:  ## run the suite (PYTEST_ARGS="-q -x tests/norm" to narrow it)
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
 
-bench:  ## time the norms against PyTorch and NumPy (about four minutes), then renew the README's table and picture
+bench:  ## time all norms, recurrent layers and population statistics, then renew the README's tables and picture
 	$(PYTHON) benchmarks/bench_norm.py --json benchmarks/results/norm.json
-	$(PYTHON) benchmarks/bench_population.py --json benchmarks/results/population.json
-	$(PYTHON) benchmarks/table.py
-	$(PYTHON) benchmarks/plot.py
-
-bench-family:  ## time layer, RMS, group and instance norm and recurrent layers likewise
 	$(PYTHON) benchmarks/bench_family.py --json benchmarks/results/family.json
+	$(PYTHON) benchmarks/bench_population.py --json benchmarks/results/population.json
+	for table in norm family population; do $(PYTHON) benchmarks/table.py --table $$table || exit 1; done
+	$(PYTHON) benchmarks/plot.py
 
 lint:  ## what CI checks; tools: python -m pip install -r .ci/lint.txt
 	$(PYTHON) -m ruff check .

@@ -1,6 +1,6 @@
 """Writes the README's tables of measurements from the JSON of bench_*.py, every case in it, losing ones too.
 
-python benchmarks/table.py [--table norm|family] [--json benchmarks/results/norm.json] [--check]
+python benchmarks/table.py [--table norm|family|population] [--json benchmarks/results/norm.json] [--check]
 """
 
 from __future__ import annotations
@@ -23,16 +23,24 @@ MARKERS = {
         "<!-- benchmark table of the family: written by benchmarks/table.py -->",
         "<!-- end of benchmark table of the family -->",
     ),
+    "population": (
+        "<!-- benchmark table of statistics: written by benchmarks/table.py -->",
+        "<!-- end of benchmark table of statistics -->",
+    ),
 }
 
 
-def render(results: dict[str, Any]) -> str:
-    """The table, with the machine, the threads and the date above it."""
+def _where(results: dict[str, Any]) -> str:
+    """The machine, its software, and the date."""
     machine = results["machine"]
-    versions = machine["versions"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['date']}; {versions}"
+
+
+def render(results: dict[str, Any]) -> str:
+    """Where and how it was measured, the summary, and all rows behind a line to open."""
     head = (
-        f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['date']}; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        _where(results)
         + ". Medians in µs, contenders in turns in one process, every result checked against float64 first. "
         "GB/s counts the least possible traffic, beside a copy measured in the same run. "
         "**Bold**: the other one is faster."
@@ -42,7 +50,52 @@ def render(results: dict[str, Any]) -> str:
         "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     rows += [_row(case) for case in results["cases"]]
-    return "\n".join([head, "", _summary(results["cases"]), "", *rows])
+    opened = f"<details><summary>All {len(results['cases'])} rows</summary>"
+    return "\n".join(
+        [head, "", _summary(results["cases"]), "", opened, "", *rows, "", "</details>"]
+    )
+
+
+# contender -> how the table of statistics calls it
+READERS = {
+    "bncore": "`bn.population(array)`",
+    "bncore memmap": "`bn.population(memmap of a .npy file)`",
+    "bncore weighted": "`bn.population(array, weights=...)`",
+    "StandardScaler": "scikit-learn `StandardScaler().fit`",
+    "numpy float32": "NumPy `mean`, `var`",
+    "numpy float64": "NumPy `mean`, `var` in float64",
+    "read numpy": "reading it once: NumPy",
+    "read torch": "reading it once: PyTorch",
+}
+
+
+def render_population(results: dict[str, Any]) -> str:
+    """Times of statistics as multiples of ours, and how wrong they are, one column a shape and number of threads."""
+    cases = results["cases"]
+    names = [
+        f"{'×'.join(map(str, c['shape']))}, {c['threads']} thread{'s' * (c['threads'] > 1)}"
+        for c in cases
+    ]
+    rows = [
+        "| | " + " | ".join(names) + " | error of var |",
+        "|---|" + "---:|" * (len(cases) + 1),
+    ]
+    for key, label in READERS.items():
+        if key not in cases[0]["median_us"]:
+            continue
+        cells = [
+            f"{c['median_us'][key] / 1e3:.1f} ms ({c['times_bncore'][key]:.2f})" for c in cases
+        ]
+        error = cases[0]["var_error"].get(key)
+        rows.append(
+            f"| {label} | {' | '.join(cells)} | {'' if error is None else f'{error:.0e}'} |"
+        )
+    head = (
+        _where(results)
+        + ". float32 at mean 1e4 and standard deviation 1; medians, contenders in turns in one process, "
+        "in brackets as multiples of bncore's first row; the largest relative error of a variance."
+    )
+    return "\n".join([head, "", *rows])
 
 
 def _summary(cases: list[dict[str, Any]]) -> str:
@@ -117,7 +170,8 @@ def main() -> int:
     args = parser.parse_args()
     source = args.json or ROOT / f"benchmarks/results/{args.table}.json"
     old = args.readme.read_text(encoding="utf-8")
-    table = render(json.loads(source.read_text(encoding="utf-8")))
+    results = json.loads(source.read_text(encoding="utf-8"))
+    table = render_population(results) if args.table == "population" else render(results)
     new = replace(old, table, *MARKERS[args.table])
     if args.check:
         if new != old:

@@ -68,3 +68,8 @@ def test_population_runs_and_finds_bncore_right(tmp_path: Path) -> None:
     assert {"bncore", "bncore memmap", "bncore weighted", "read numpy"} <= set(case["median_us"])
     assert case["var_error"]["bncore"] < 1e-6
     assert "numpy float32" in case["wrong"]
+    readme = tmp_path / "README.md"
+    readme.write_bytes((ROOT / "README.md").read_bytes())
+    table = (ROOT / "benchmarks/table.py", "--table", "population", "--json", results)
+    assert run(*table, "--readme", readme).returncode == 0
+    assert "2000×64, 1 thread" in readme.read_text(encoding="utf-8")
