@@ -80,6 +80,13 @@ def judge_dy(dy: Any, saved: Any, out: Any) -> tuple[Array, Array | None]:
 
 
 def implementation_of(saved: Any) -> Any:
-    """The backend in force, or the NumPy twin (which only reads attributes) for the state of another backend."""
+    """The backend in force, or the NumPy twin (which only reads attributes) for the state of another backend.
+
+    A TypeError for what is no batch norm's state; that of any backend goes by the same name.
+    """
     impl = backend.active
-    return impl if type(saved) is impl.NormSaved else backend.numpy
+    if type(saved) is impl.NormSaved:
+        return impl
+    if type(saved).__name__ != "NormSaved":
+        raise TypeError(f"saved must be what the forward call returned, got {type(saved).__name__}")
+    return backend.numpy

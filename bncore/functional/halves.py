@@ -78,8 +78,9 @@ def gradient_sums(dy: Array, saved: Any) -> GradientSums:
     GradientSums
         Mergeable: ``gradient_sums(dy_a, saved_a).merge(gradient_sums(dy_b, saved_b))``.
     """
+    impl = implementation_of(saved)
     dy, _ = judge_dy(dy, saved, None)
-    return GradientSums(*implementation_of(saved).gradient_sums(dy, saved))
+    return GradientSums(*impl.gradient_sums(dy, saved))
 
 
 def input_gradient(
@@ -101,10 +102,10 @@ def input_gradient(
     dx : ndarray, shape of x
         With a residual in the forward call: the tuple (dx, dresidual).
     """
+    impl = implementation_of(saved)
     dy, out = judge_dy(dy, saved, out)
     judge_gradient_sums(sums, "sums")
     sum_dy, sum_dy_x_hat = _doubles("sums", (sums.dy, sums.dy_x_hat), saved.mean.shape[0])
-    impl = implementation_of(saved)
     dx, dresidual = impl.input_gradient(dy, saved, sums.count, sum_dy, sum_dy_x_hat, out)
     return dx if dresidual is None else (dx, dresidual)
 

@@ -56,6 +56,8 @@ def moving_batch_norm(
     --------
     batch_norm : the other parameters.
     """
+    if running_mean is None or running_var is None:
+        raise ValueError("running_mean and running_var must be given, got None")
     stats = statistics(x, axis=axis, mask=mask)
     if stats.count == 1:
         where = f"one in input of shape {x.shape}"

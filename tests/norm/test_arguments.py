@@ -119,6 +119,21 @@ def test_bad_backward_arguments_are_named(dy, kw, error, words, backend):
 def test_backward_without_a_forward_is_named(backend):
     with pytest.raises(TypeError, match="saved must be what the forward call returned, got tuple"):
         F.batch_norm_backward(np.ones((4, 3)), (1, 2))
+    x = np.ones((4, 3))
+    _, sums = F.batch_norm(x)
+    sums = F.gradient_sums(x, sums)
+    for _, other in (
+        F.layer_norm(x),
+        F.group_norm(x, 1),
+        F.ghost_batch_norm(x, ghost_batch_size=2),
+    ):
+        for call in (
+            F.batch_norm_backward,
+            F.gradient_sums,
+            lambda dy, s: F.input_gradient(dy, s, sums),
+        ):
+            with pytest.raises(TypeError, match="saved must be what the forward call returned"):
+                call(x, other)
 
 
 def test_normalize_wants_statistics(backend):

@@ -85,7 +85,7 @@ X, V = np.random.default_rng(0).standard_normal((6, 4)), np.ones(4)
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: F.moving_batch_norm(X), ValueError, "running_mean and running_var must be given"),
+        (lambda: F.moving_batch_norm(X), ValueError, "running_mean and running_var must be given, got None"),
         (lambda: F.moving_batch_norm(X[:1], None, None, V, V.copy()), ValueError, "more than one value per channel"),
         (lambda: F.moving_batch_norm(X, None, None, V, V.copy(), mask=np.arange(6) < 1), ValueError, "more than one value"),
         (lambda: F.moving_batch_norm(X, None, None, V, V.copy(), momentum=2), ValueError, "momentum must"),
