@@ -41,7 +41,7 @@ def valid_runs(mask: Any, shape: tuple[int, ...], axis: int) -> Array:
         mask = np.asarray(mask)
     if mask.dtype.kind in "iu":
         _judge_lengths(mask, positions)
-        if axis == 1 or after == 1:  # a sample's valid positions are one run
+        if total and (axis == 1 or after == 1):  # a sample's valid positions are one run
             item = np.flatnonzero(mask)
             per_step = prod(positions[2:])
             return _runs(

@@ -13,21 +13,29 @@ BNC_INLINE void piece_sum(const bnc_real *x, int64_t len, bnc_real k, vreal s[4]
     for (; i < len; i++) *tail += (double)(x[i] - k);
 }
 
-BNC_INLINE void piece_squares(const bnc_real *x, int64_t len, bnc_real k, vreal s[4], vreal q[2],
+BNC_INLINE void square_four(const bnc_real *x, vreal kv, vreal s[4], vreal *q)
+{
+    vreal four = vzero();
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) {
+        vreal d = vload(x + v * VL) - kv;
+        s[v] += d;
+        four += d * d;
+    }
+    *q += four;
+}
+
+/* Squares by fours, and the fours to four accumulators in turn: where nearly all deviations are one small number beside a
+ * few large ones (a sparse channel) each addition rounds the same way, so that no lane may take many. */
+BNC_INLINE void piece_squares(const bnc_real *x, int64_t len, bnc_real k, vreal s[4], vreal q[4],
                               double tail[2])
 {
     const vreal kv = vset(k);
     int64_t i = 0;
-    for (; i + 4 * VL <= len; i += 4 * VL) {
-        vreal four = vzero();
+    for (; i + 16 * VL <= len; i += 16 * VL)
 #pragma GCC unroll 4
-        for (int v = 0; v < 4; v++) {
-            vreal d = vload(x + i + v * VL) - kv;
-            s[v] += d;
-            four += d * d;
-        }
-        q[0] += four;
-    }
+        for (int u = 0; u < 4; u++) square_four(x + i + u * 4 * VL, kv, s, q + u);
+    for (; i + 4 * VL <= len; i += 4 * VL) square_four(x + i, kv, s, q);
     for (; i + VL <= len; i += VL) {
         vreal d = vload(x + i) - kv;
         s[0] += d;
@@ -63,7 +71,7 @@ enum { MOST = 64 * 4 * VL }; /* values that the float lanes add up before they l
 static void sums_around(const bnc_real *x, int64_t count, int64_t stride, int64_t len, bnc_real k,
                         double *sum, double *squares)
 {
-    vreal s[4] = {{0}}, q[2] = {{0}};
+    vreal s[4] = {{0}}, q[4] = {{0}};
     double tail[2] = {0, 0};
     int64_t inside = 0;
     *sum = *squares = 0;
@@ -74,8 +82,8 @@ static void sums_around(const bnc_real *x, int64_t count, int64_t stride, int64_
             inside += run;
             if (inside < MOST && (i + 1 < count || o + run < len)) continue;
             *sum += vsum((s[0] + s[1]) + (s[2] + s[3]));
-            *squares += vsum(q[0] + q[1]);
-            s[0] = s[1] = s[2] = s[3] = q[0] = q[1] = vzero();
+            *squares += vsum((q[0] + q[1]) + (q[2] + q[3]));
+            for (int v = 0; v < 4; v++) s[v] = q[v] = vzero();
             inside = 0;
         }
     *sum += tail[0];

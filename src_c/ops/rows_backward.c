@@ -43,12 +43,16 @@ static void sums(const job *j, int64_t row, int64_t rows, int64_t column, int64_
                                 width, &k, a->relu, w, wx, sum + column, sum + a->d + column);
 }
 
-/* dx of columns that all, or none of which, inv_std was taken from */
+static const double zeros[BNC_ROW_SUMS] = {0};
+
+/* dx of columns that all, or none of which, inv_std was taken from. A single value is its mean: its dx is 0, not a
+ * rounding of w. */
 static void columns_gradient(const job *j, int64_t row, int64_t rows, int64_t column, int64_t width,
                              const double *mean_w, const double *mean_wx)
 {
     const bnc_rows_gradient *a = j->a;
-    const struct bnc_row_terms k = terms(j, row, column, mean_w, mean_wx);
+    struct bnc_row_terms k = terms(j, row, column, mean_w, mean_wx);
+    if (a->mean && a->d == 1) k.inv_std = zeros;
     const int64_t o = row * a->d + column;
     KERNELS->rows_input_gradient((const bnc_real *)a->x + o, (const bnc_real *)a->dy + o,
                                  (bnc_real *)a->dx + o, a->d, rows, width, &k, a->relu);
@@ -57,12 +61,11 @@ static void columns_gradient(const job *j, int64_t row, int64_t rows, int64_t co
 static void input_gradient(const job *j, int64_t row, int64_t rows, int64_t column, int64_t width,
                            const double *mean_w, const double *mean_wx)
 {
-    static const double none[BNC_ROW_SUMS] = {0};
     const int64_t squared = j->a->squared ? j->a->squared : j->a->d;
     const int64_t inside = bnc_max(0, bnc_min(width, squared - column));
     if (inside) columns_gradient(j, row, rows, column, inside, mean_w, mean_wx);
     if (inside < width)
-        columns_gradient(j, row, rows, column + inside, width - inside, mean_w, none);
+        columns_gradient(j, row, rows, column + inside, width - inside, mean_w, zeros);
 }
 
 /* Rows of a group: four share the traffic of the column sums, unless they would fill the cache, or come from memory. */

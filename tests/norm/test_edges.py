@@ -227,3 +227,13 @@ def test_far_means_do_not_bias_the_variance(shape, axis, mean, backend):
     assert np.max(np.abs(saved.inv_std * np.sqrt(exact_var) - 1)) < tolerance(np.float32, 2)
     wanted = exact.forward(x, None, None, exact_mean, exact_var, 0.0, axis)
     assert relative_error(y, wanted) < tolerance(np.float32, 4)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((1, 5, 4096), 1), ((4096, 5), 1)], ids=str)
+def test_sparse_channels_keep_their_variance(shape, axis, backend):
+    """One value beside thousands of zeros: their equal, tiny squares must not be rounded away one by one."""
+    x = np.zeros(shape, np.float32)
+    size = [1, 0.3, 2.5, 7, 1e6]
+    x[0].reshape(5, -1)[:, 0] = size
+    var = np.square(np.float32(size).astype(np.float64)) * (1 / 4096 - 1 / 4096**2)
+    assert np.abs(F.statistics(x, axis=axis).var / var - 1).max() < 1e-6

@@ -192,10 +192,13 @@ def test_nothing_valid_gives_zeros_and_changes_nothing(backend, rng, dtype):
 
 
 def test_empty_arrays_pass(backend, dtype):
-    for shape, axis in (((0, 3, 5), 1), ((2, 3, 0), 1), ((2, 0, 3), -1)):
+    shapes = ((0, 3, 5), 1), ((2, 3, 0), 1), ((2, 0, 3), -1), ((2, 0, 3), 1), ((2, 3, 4, 0), 1)
+    for shape, axis in shapes:
         x = np.empty(shape, dtype)
-        y, saved = F.batch_norm(x, axis=axis, mask=np.zeros(shape[0], int))
-        assert y.shape == F.batch_norm_backward(x, saved)[0].shape == shape
+        longest = x.shape[2 if axis == 1 else 1]
+        for lengths in (np.zeros(shape[0], int), np.full(shape[0], longest)):
+            y, saved = F.batch_norm(x, axis=axis, mask=lengths)
+            assert y.shape == F.batch_norm_backward(x, saved)[0].shape == shape
 
 
 def test_lengths_of_any_integer_type_and_in_any_layout(backend, rng):

@@ -43,6 +43,8 @@ def test_rows_of_one_value_give_beta_to_the_bit(rows, eps, backend, dtype, rng):
     assert np.all(y == bias)
     dx, dweight, dbias = F.layer_norm_backward(np.ones_like(x), saved)
     assert np.all(dx == 0) and np.all(dweight == 0) and np.all(dbias == rows)
+    _, saved = F.layer_norm(x, np.array([1.1], dtype), bias, eps=eps)  # products that round
+    assert np.all(F.layer_norm_backward(x, saved)[0] == 0)
 
 
 @shapes

@@ -55,7 +55,8 @@ def _channels(x: Array, axis: int, runs: Array | None) -> Array:
     x3 = _all_channels(x, axis)
     if runs is None:
         return x3
-    return np.moveaxis(x3, 1, 0).reshape(x3.shape[1], -1)[None, :, _positions(runs)]
+    n, c, s = x3.shape
+    return np.moveaxis(x3, 1, 0).reshape(c, n * s)[None, :, _positions(runs)]
 
 
 def _write(y: Array, axis: int, runs: Array | None, values: Array) -> None:
