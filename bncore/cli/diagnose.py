@@ -21,9 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size",
         type=positive_int,
-        default=64,
         metavar="N",
-        help="of training, to measure how far batch statistics scatter (default: %(default)s)",
+        help="of training, to measure how far batch statistics scatter (default: as trained, else 64)",
     )
     parser.add_argument(
         "--batches", type=positive_int, metavar="N", help="use at most N batches (default: all)"
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         diagnosis = diagnose(
             net,
             data,
-            batch_size=args.batch_size,
+            batch_size=args.batch_size or meta.get("batch_size", 64),
             batches=args.batches,
             method=args.method,
             seed=args.seed or 0,

@@ -207,6 +207,7 @@ def _save(
             "data": args.data,
             "target": args.target,
             "seed": args.seed,
+            "batch_size": result["recipe"]["batch_size"],
             "task": data.task,
             "classes": list(data.classes),
             "input_shape": list(data.shape),

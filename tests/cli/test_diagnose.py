@@ -52,6 +52,15 @@ def test_a_sick_net_is_told_where_and_what_to_do(
     assert f"The cause is {second_norm(sick)} BatchNorm(" in text and "repair: recalibrate." in text
 
 
+def test_batches_are_of_the_size_that_trained(call: Command, images: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    assert call("train", images, "--epochs", "1", "--batch-size", "9", "--out", path, "--quiet").code == 0  # fmt: skip
+    assert call("diagnose", path, images, "--json", "--quiet").json["batch_size"] == 9
+    meta = {k: v for k, v in bn.load_meta(path).items() if k != "batch_size"}
+    bn.save(bn.load(path), path, meta=meta, force=True)
+    assert call("diagnose", path, images, "--json", "--quiet").json["batch_size"] == 64
+
+
 def test_json(call: Command, trained: Trained, sick: Path) -> None:
     done = call("diagnose", sick, trained.data, "--json", "--quiet", "--batch-size", "20")
     result = done.json
