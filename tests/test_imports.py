@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import bncore
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "bncore"
 
@@ -177,3 +179,15 @@ def test_every_public_name_is_found_and_every_layer_is_public() -> None:
         assert getattr(bn, name) is not None
     made = {n for n in bn.layers.__all__ if isinstance(getattr(bn.layers, n), type)}
     assert made - set(bn.__all__) == {"LoadReport", "Parameter"}
+
+
+def test_type_checkers_see_every_public_name():
+    """`bncore/__init__.pyi` imports each name from where `bncore/__init__.py` finds it."""
+    tree = ast.parse((PACKAGE / "__init__.pyi").read_text())
+    stated = {
+        alias.asname: f"bncore.{node.module}" if node.module else ""
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert stated == bncore._HOME
