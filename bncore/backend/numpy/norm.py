@@ -1,6 +1,6 @@
 """Batch normalization as the formulas read: float64 inside, one rounding at the end.
 
-The twin of ``_native_norm.pxi``. Arrays are seen as (n, c, s) around the channel axis, of masked ones the valid
+The twin of ``_native_norm*.pxi``. Arrays are seen as (n, c, s) around the channel axis, of masked ones the valid
 positions alone as (1, c, m). Input is taken to be valid: ``functional.norm`` judges it. This file explains batch norm;
 it does not try to be fast.
 """
