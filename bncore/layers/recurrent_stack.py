@@ -6,6 +6,7 @@ What it computes with them is in recurrent.py.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -34,6 +35,11 @@ NORMS: dict[str, Callable[..., Layer]] = {
 
 DECIDED = ("num_features", "normalized_shape", "axis", "activation", "dtype")
 """Arguments of a norm that the layer sets."""
+
+IDLE = (
+    "dropout={:g} does nothing with num_layers=1: it stands between the layers of a stack. Put a Dropout behind this "
+    "layer instead"
+)
 
 
 class Direction(NamedTuple):
@@ -73,7 +79,11 @@ class RecurrentStack(Layer):
         self.num_layers = checks.positive_int(num_layers, "num_layers")
         self.bidirectional = checks.boolean(bidirectional, "bidirectional")
         self.dropout = checks.fraction(dropout, "dropout", below_one=True)
-        self.norm = checks.one_of(norm, "norm", (None, *NORMS))
+        if self.dropout and self.num_layers == 1:
+            warnings.warn(IDLE.format(self.dropout), UserWarning, stacklevel=3)
+        self.norm = checks.one_of(norm, "norm", (None, "none", *NORMS))
+        if self.norm == "none":
+            self.norm = None
         self.norm_options = _judge_options(norm_options, self.norm)
         self.batch_first = checks.boolean(batch_first, "batch_first")
         self.output = checks.one_of(output, "output", ("sequence", "last"))

@@ -32,8 +32,8 @@ class RNN(Recurrent):
     bidirectional : bool
         A second direction from the last valid step to the first, its outputs beside those of the first.
     dropout : float
-        Probability of a Dropout between the layers of a stack.
-    norm : None, "batch", "renorm", "layer" or "rms"
+        Probability of a Dropout between the layers of a stack; with a single layer it does nothing (UserWarning).
+    norm : None (or "none"), "batch", "renorm", "layer" or "rms"
         Norm of the input products, one per layer and direction: children ``norm_l0``, ``norm_l0_reverse``, ... Each
         has its own weight and bias, so there is no ``bias_ih``. They see valid steps only, as rows (m, features).
     norm_options : mapping, optional
@@ -111,7 +111,41 @@ class GRU(Recurrent):
 
         r = σ(a_r + u_r)    z = σ(a_z + u_z)    n = tanh(a_n + r·u_n)    h_t = (1 - z)·n + z·h_{t-1}
 
-    Parameters and attributes are those of `RNN`, without ``nonlinearity``; weights hold the blocks r, z, n.
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        Features of x_t and h_t.
+    num_layers : int
+        Layers on top of each other, each reading the outputs of the one below.
+    bidirectional : bool
+        A second direction from the last valid step to the first, its outputs beside those of the first.
+    dropout : float
+        Probability of a Dropout between the layers of a stack; with a single layer it does nothing (UserWarning).
+    norm : None (or "none"), "batch", "renorm", "layer" or "rms"
+        B: one norm of the input products of all three blocks per layer and direction, in place of ``bias_ih``.
+    norm_options : mapping, optional
+        Further arguments of every norm's constructor.
+    batch_first : bool
+        Whether x is (N, L, input_size) or (L, N, input_size).
+    output : "sequence" or "last"
+        What `forward` returns: the states after every step, or only the final ones.
+    bias : bool
+        Whether there are ``bias_ih`` and ``bias_hh``.
+    dtype : float32 or float64
+    rng : numpy Generator, int or None
+        Where initial values come from; None is the generator that `bncore.seed` sets.
+
+    Attributes
+    ----------
+    weight_ih_l0 : ndarray, shape (3·hidden_size, input_size)
+        W, in blocks r, z, n. Other layers and directions as for `RNN`: ``_l1``, ..., ``_reverse``.
+    weight_hh_l0 : ndarray, shape (3·hidden_size, hidden_size)
+        U.
+    bias_ih_l0, bias_hh_l0 : ndarray, shape (3·hidden_size,), or None
+
+    Notes
+    -----
+    PyTorch's state dicts load. Of lengths, states, folding and what a norm sees all is as `RNN` says.
     """
 
     gates = 3
@@ -155,16 +189,47 @@ class LSTM(Recurrent):
 
     With a_t = W·x_t + b_ih, or B(W·x_t) with a norm B, and u = U·h_{t-1} + b_hh, in blocks i, f, g, o::
 
-        i, f, o = σ(a + u)    g = tanh(a_g + u_g)    c_t = f·c_{t-1} + i·g    h_t = o·tanh(c_t)
-
-    Parameters and attributes are those of `RNN`, without ``nonlinearity``; weights hold the blocks i, f, g, o. A
-    state is a pair (h, c).
+        i = σ(a_i + u_i)    f = σ(a_f + u_f)    g = tanh(a_g + u_g)    o = σ(a_o + u_o)
+        c_t = f·c_{t-1} + i·g    h_t = o·tanh(c_t)
 
     Parameters
     ----------
+    input_size, hidden_size : int
+        Features of x_t and h_t.
+    num_layers : int
+        Layers on top of each other, each reading the outputs of the one below.
+    bidirectional : bool
+        A second direction from the last valid step to the first, its outputs beside those of the first.
+    dropout : float
+        Probability of a Dropout between the layers of a stack; with a single layer it does nothing (UserWarning).
+    norm : None (or "none"), "batch", "renorm", "layer" or "rms"
+        B: one norm of the input products of all four blocks per layer and direction, in place of ``bias_ih``.
+    norm_options : mapping, optional
+        Further arguments of every norm's constructor.
+    batch_first : bool
+        Whether x is (N, L, input_size) or (L, N, input_size).
+    output : "sequence" or "last"
+        What `forward` returns: the states after every step, or only the final ones.
+    bias : bool
+        Whether there are ``bias_ih`` and ``bias_hh``.
     forget_bias : float or None
         Where the forget gate's bias starts; 1 helps with long sequences (Jozefowicz 2015). None: at random with
         the others.
+    dtype : float32 or float64
+    rng : numpy Generator, int or None
+        Where initial values come from; None is the generator that `bncore.seed` sets.
+
+    Attributes
+    ----------
+    weight_ih_l0 : ndarray, shape (4·hidden_size, input_size)
+        W, in blocks i, f, g, o. Other layers and directions as for `RNN`: ``_l1``, ..., ``_reverse``.
+    weight_hh_l0 : ndarray, shape (4·hidden_size, hidden_size)
+        U.
+    bias_ih_l0, bias_hh_l0 : ndarray, shape (4·hidden_size,), or None
+
+    Notes
+    -----
+    A state is a pair (h, c). PyTorch's state dicts load. Of lengths, folding and what a norm sees all is as `RNN` says.
     """
 
     gates = 4

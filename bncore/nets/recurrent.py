@@ -76,7 +76,7 @@ def recurrent(
         num_layers,
         bidirectional=bidirectional,
         dropout=dropout if num_layers > 1 else 0.0,
-        norm=None if norm == "none" else norm,
+        norm=norm,
         norm_options=norm_options,
         output="last",
         dtype=dtype,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import numpy as np
 import pytest
 
@@ -96,11 +99,12 @@ def test_bad_gradients_are_named(backend):
         ({"num_layers": 0}, ValueError, "num_layers"),
         ({"bidirectional": 1}, TypeError, "bidirectional"),
         ({"dropout": 1.0}, ValueError, "dropout"),
-        ({"norm": "none"}, ValueError, "norm must be one of"),
+        ({"norm": "group"}, ValueError, "norm must be one of"),
         ({"norm": "batch", "norm_options": {"axis": 1}}, ValueError, "norm_options must not have 'axis'"),
         ({"norm": "batch", "norm_options": {"beta": 1}}, TypeError, "norm_options: .*'beta'"),
         ({"norm": "batch", "norm_options": [1]}, TypeError, "norm_options must be a mapping"),
         ({"norm_options": {"eps": 1e-3}}, ValueError, "norm_options must be empty without a norm"),
+        ({"norm": "none", "norm_options": {"eps": 1}}, ValueError, "norm_options must be empty without a norm"),
         ({"output": "first"}, ValueError, "output must be one of"),
         ({"dtype": np.float16}, TypeError, "dtype must be float32 or float64"),
         ({"forget_bias": np.inf}, ValueError, "forget_bias"),
@@ -110,6 +114,31 @@ def test_bad_gradients_are_named(backend):
 def test_bad_layers_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         bn.LSTM(3, 4, **options)
+
+
+@pytest.mark.parametrize("kind", [bn.RNN, bn.GRU, bn.LSTM])
+class TestOptionsOfEveryKind:
+    def test_dropout_between_the_layers_of_a_single_one_warns(self, kind):
+        with pytest.warns(
+            UserWarning, match=r"dropout=0\.5 does nothing with num_layers=1"
+        ) as said:
+            kind(3, 4, dropout=0.5)
+        assert said[0].filename == __file__
+
+    @pytest.mark.filterwarnings("error")
+    def test_dropout_between_two_layers_or_in_a_whole_net_does_not(self, kind):
+        kind(3, 4, 2, dropout=0.5)
+        bn.nets.recurrent(3, 2, kind=kind.__name__.lower(), dropout=0.5)
+
+    def test_norm_none_by_name_is_none(self, kind):
+        named, plain = kind(3, 4, norm="none", rng=1), kind(3, 4, rng=1)
+        assert named.norm is None and named.config() == plain.config()
+        assert named.state_dict().keys() == plain.state_dict().keys()
+
+    def test_help_names_every_parameter(self, kind):
+        told = kind.__doc__.split("Parameters\n    ----------\n")[1].split("Attributes\n")[0]
+        for name in list(inspect.signature(kind).parameters):
+            assert re.search(rf"^    (\w+, )*{name}(, \w+)* :", told, re.MULTILINE), name
 
 
 def test_what_does_not_fit_a_layer_is_named():
