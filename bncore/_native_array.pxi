@@ -189,6 +189,17 @@ cdef inline Array new_vector(int64_t c, int dtype):
     return new_array(1, &d, dtype)
 
 
+cdef inline double* statistics_block(int64_t count, int vectors) except NULL:
+    """Memory for `vectors` times `count` doubles; the count of an array without values may be such
+    that bytes wrap around."""
+    cdef double* block = NULL
+    if 0 <= count <= <int64_t>1 << 56:
+        block = <double*>bnc_pool_get(<size_t>(8 * vectors * count))
+    if block == NULL:
+        raise MemoryError("no memory for the statistics")
+    return block
+
+
 cdef inline int raise_for(int error) except -1:
     if error == BNC_NO_MEMORY:
         raise MemoryError("no memory for the operation's scratch space")

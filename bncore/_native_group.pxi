@@ -51,9 +51,7 @@ cdef GroupSaved begin_groups(object x, object channel_axis, int64_t num_groups):
     saved.num_groups = num_groups if num_groups else saved.c
     if saved.num_groups and saved.c % saved.num_groups:
         raise Refused
-    saved.stats = <double*>bnc_pool_get(16 * <size_t>(saved.n * saved.num_groups))
-    if saved.stats == NULL:
-        raise MemoryError("no memory for the statistics")
+    saved.stats = statistics_block(saved.n * saved.num_groups, 2)
     return saved
 
 

@@ -104,9 +104,7 @@ cdef NormSaved begin(object x, object channel_axis, object runs, bint renorm):
         saved.shape.s *= dims[i]
     if runs is not None:
         take_runs(saved, runs)
-    saved.stats = <double*>bnc_pool_get((32 if renorm else 16) * <size_t>saved.shape.c)
-    if saved.stats == NULL:
-        raise MemoryError("no memory for the statistics")
+    saved.stats = statistics_block(saved.shape.c, 4 if renorm else 2)
     return saved
 
 

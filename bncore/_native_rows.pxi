@@ -74,9 +74,7 @@ cdef RowsSaved begin_rows(object x, object axis, bint centred):
         saved.rows *= dims[i]
     for i in range(ndim - axes, ndim):
         saved.d *= dims[i]
-    saved.stats = <double*>bnc_pool_get((16 if centred else 8) * <size_t>saved.rows)
-    if saved.stats == NULL:
-        raise MemoryError("no memory for the statistics")
+    saved.stats = statistics_block(saved.rows, 2 if centred else 1)
     return saved
 
 

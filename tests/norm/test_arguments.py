@@ -263,3 +263,20 @@ def test_statistics_and_sums_may_be_made_by_hand(backend, rng):
         F.normalize(x, F.Statistics(6, stats.mean, stats.var[:3]))
     with pytest.raises(ValueError, match=r"sums must have 4 channels, got shape \(3,\)"):
         F.input_gradient(dy, saved, F.GradientSums(6, sums.dy, sums.dy_x_hat[:3]))
+
+
+@pytest.mark.parametrize(
+    ("norm", "shape"),
+    [
+        (F.batch_norm, (0, 2**60)),
+        (F.batch_norm, (0, 2**59)),
+        (F.layer_norm, (2**60, 0)),
+        (F.rms_norm, (2**60, 0)),
+        (F.instance_norm, (2**30, 2**30, 0)),
+        (lambda x: F.group_norm(x, 2**10), (2**50, 2**10, 0)),
+    ],
+)
+def test_statistics_beyond_all_memory_are_refused(norm, shape, native):
+    """Nothing is stored of arrays without values, so their dimensions have no bound but that of numbers."""
+    with pytest.raises(MemoryError):
+        norm(np.empty(shape, np.float32))
