@@ -77,6 +77,10 @@ def recalibrate(
     Dropout is off. ``running_var`` takes the unbiased or the biased variance as each norm's
     ``unbiased`` says; ``num_batches_tracked`` is left as it is. Norms with frozen or without
     running statistics are left alone.
+
+    Not every net gains. A `BatchRenorm` trains towards its running statistics, so they are part of what the net
+    learned, and measuring afresh changes that; so it may for any net whose running statistics answer well. Compare the
+    loss on the training data before and after (`bncore.evaluate`), or let `diagnose` do so, and keep the better.
     """
     if not isinstance(net, Layer):
         raise TypeError(f"net must be a Layer, got {type(net).__name__}")

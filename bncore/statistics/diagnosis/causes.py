@@ -23,17 +23,23 @@ from .limits import (
     SCATTERED,
     SHARE,
     START,
+    STOPPED,
 )
 from .records import NormRecord
 from .results import Finding, Score
-from .words import distance, effect_of, listed, named, percent, scatter, value
+from .words import channels, distance, effect_of, listed, named, percent, scatter, value
 
 if TYPE_CHECKING:
     from .diagnosis import Diagnosis
 
-__all__ = ["gap_findings", "matters", "worse"]
+__all__ = ["better", "gap_findings", "matters", "worse"]
 
 Explained = tuple[str, tuple[str, ...], str]
+
+TOWARDS = (
+    "BatchRenorm trains towards its running statistics, so they are part of what the net learned"
+)
+UNSCORED = "give targets, too: only answers tell whether recalibrating these repairs or harms"
 
 
 def gap_findings(diagnosis: Diagnosis) -> list[Finding]:
@@ -51,23 +57,31 @@ def gap_findings(diagnosis: Diagnosis) -> list[Finding]:
         found = by_cause.pop("stale") + by_cause.pop("scatter")
         worst = max(found, key=lambda n: n.opens or 0.0)
         by_cause[_cause(worst, diagnosis.norms)] = found
+    keep = not harm and better(running, right)
     findings: list[Finding] = []
     for cause, found in by_cause.items():
         text, repairs, advice = _EXPLAIN[cause](found)
         parts = [_who(found, diagnosis.norms), text]
         if not findings:
-            parts.insert(0, _how_much(running, right))
-        findings.append(
-            Finding(
-                cause,
-                "problem" if harm else "warning",
-                tuple(norm.path for norm in found),
-                " ".join(parts),
-                repairs,
-                advice,
-            )
-        )
+            parts = [_how_much(running, right), *([_kept(running, right)] if keep else []), *parts]
+        if cause == "renorm" and running.loss is None:
+            repairs, advice = (), UNSCORED
+        elif keep:
+            advice = "; ".join(filter(None, ["keep the running statistics", advice]))
+        else:
+            repairs = ("recalibrate", *repairs)
+            advice = "; ".join(filter(None, ["recalibrate", advice]))
+        severity = "problem" if harm else "note" if keep and cause != "dropout" else "warning"
+        paths = tuple(norm.path for norm in found)
+        findings.append(Finding(cause, severity, paths, " ".join(parts), repairs, advice))
     return findings
+
+
+def better(score: Score, than: Score) -> bool:
+    """Whether answers are better at all: in accuracy where it is known, in loss where that is equal or unknown."""
+    if score.accuracy is not None and than.accuracy is not None and score.accuracy != than.accuracy:
+        return score.accuracy > than.accuracy
+    return score.loss is not None and than.loss is not None and score.loss < than.loss
 
 
 def worse(score: Score, than: Score, samples: int) -> bool:
@@ -104,9 +118,16 @@ def _cause(norm: NormRecord, norms: list[NormRecord]) -> str:
     batch, population = norm.from_batch.size, norm.from_population.size
     if not np.isfinite(population):
         return "not finite"
+    from_start = norm.start_weight >= START and norm.from_start <= EXPLAINED * batch
+    if not from_start and batch <= min(STOPPED, AGREE * norm.from_batch.whole) and norm.constant:
+        return "stopped"
+    if batch < AGREE * population and matters(norm):
+        return "dropout"
+    if norm.renormalizes and not from_start:
+        return "renorm"
     if batch < AGREE * population:
-        return "dropout" if matters(norm) else "batches"
-    if norm.start_weight >= START and norm.from_start <= EXPLAINED * batch:
+        return "batches"
+    if from_start:
         return "start"
     if batch <= SCATTERED * norm.scatter:
         return "scatter"
@@ -122,6 +143,13 @@ def _how_much(running: Score, right: Score) -> str:
     if running.loss is None:
         return f"With running in place of population statistics the {moved}."
     return f"With running statistics {value(running)}, with population statistics {value(right)} ({moved})."
+
+
+def _kept(running: Score, right: Score) -> str:
+    numbers = ""
+    if running.accuracy is not None and running.accuracy == right.accuracy:
+        numbers = f" (loss {running.loss:.4g} against {right.loss:.4g})"
+    return f"The running statistics answer better{numbers}: recalibrating is no repair here."
 
 
 def _who(found: list[NormRecord], norms: list[NormRecord]) -> str:
@@ -145,7 +173,7 @@ def _opened(found: list[NormRecord]) -> str:
     return f", {named(worst.path)} the largest: alone it opens {percent(worst.opens or 0.0)} of the gap"
 
 
-# ---- why, one function for every cause: (what the numbers say, repairs, the repairs in words)
+# ---- why, one function for every cause: (what the numbers say, repairs beside "recalibrate", these in words)
 
 
 def _start(found: list[NormRecord]) -> Explained:
@@ -157,10 +185,10 @@ def _start(found: list[NormRecord]) -> Explained:
         f"variance 1) still weighs {percent(worst.start_weight)}, and they are {_off(found)} from what batches give."
     )
     advice = (
-        f"recalibrate; in training a larger rate (momentum >= {needed:.2g} leaves the start less than 1 % after "
+        f"in training a larger rate (momentum >= {needed:.2g} leaves the start less than 1 % after "
         f"{worst.updates} updates), zero_debias=True, or more steps"
     )
-    return text, ("recalibrate", "momentum"), advice
+    return text, ("momentum",), advice
 
 
 def _stale(found: list[NormRecord]) -> Explained:
@@ -173,8 +201,8 @@ def _stale(found: list[NormRecord]) -> Explained:
         f"Running statistics are not what batches give now, but {_off(found)} from it, more than start or scatter "
         f"explain: the weights moved on since ({memory}), or the statistics are of other data."
     )
-    advice = "recalibrate; in training let the learning rate fall towards the end, or take a larger momentum"
-    return text, ("recalibrate", "momentum"), advice
+    advice = "in training let the learning rate fall towards the end, or take a larger momentum"
+    return text, ("momentum",), advice
 
 
 def _foreign(found: list[NormRecord]) -> Explained:
@@ -182,7 +210,7 @@ def _foreign(found: list[NormRecord]) -> Explained:
         f"Its running statistics are {_off(found)} from what its batches give, many times as far as those of every "
         "other norm: they were overwritten, loaded from elsewhere or not updated."
     )
-    return text, ("recalibrate",), "recalibrate"
+    return text, (), ""
 
 
 def _scatter(found: list[NormRecord]) -> Explained:
@@ -193,8 +221,8 @@ def _scatter(found: list[NormRecord]) -> Explained:
         f"Running statistics scatter with their batches: they are {_off(found)} from the average over batches, about "
         f"what rate {rate:g} leaves of the scatter of single ones, whose {scatter(worst.noise)}."
     )
-    advice = "recalibrate; in training a larger batch, batch renormalization or a smaller momentum"
-    return text, ("recalibrate", "batch size", "renorm", "momentum"), advice
+    advice = "in training a larger batch, batch renormalization or a smaller momentum"
+    return text, ("batch size", "renorm", "momentum"), advice
 
 
 def _by_dropout(found: list[NormRecord]) -> Explained:
@@ -205,11 +233,8 @@ def _by_dropout(found: list[NormRecord]) -> Explained:
         f"In front of {named(worst.path)} stands {effect_of(worst.dropout)}. They are "
         f"{distance(_farthest(found).from_population)} from the population's."
     )
-    advice = (
-        "recalibrate (dropout is off while it measures); better, move the dropout behind the last norm, lower p, or "
-        "drop it"
-    )
-    return text, ("recalibrate", "dropout"), advice
+    advice = "in training move the dropout behind the last norm, lower p, or drop it"
+    return text, ("dropout",), advice
 
 
 def _by_batches(found: list[NormRecord]) -> Explained:
@@ -218,14 +243,29 @@ def _by_batches(found: list[NormRecord]) -> Explained:
         f"Running statistics agree with the average over batches ({distance(worst.from_batch)}) but not with the "
         f"whole population ({distance(worst.from_population)}): normalizing batch by batch changes what norms receive."
     )
-    advice = "recalibrate; in training a larger or better mixed batch, or batch renormalization"
-    return text, ("recalibrate", "batch size", "renorm"), advice
+    advice = "in training a larger or better mixed batch, or batch renormalization"
+    return text, ("batch size", "renorm"), advice
+
+
+def _stopped(found: list[NormRecord]) -> Explained:
+    worst = max(found, key=lambda n: len(n.constant))
+    text = (
+        f"Channels have stopped varying: in {named(worst.path)} {channels(worst.constant, worst.channels)} are constant "
+        f"now, and the running statistics remember when they were not. The other channels are {_off(found)}."
+    )
+    return text, ("prune",), "see why they died, as behind a dead ReLU"
+
+
+def _renorm(found: list[NormRecord]) -> Explained:
+    text = f"{TOWARDS}; they are {_off(found)} from what batches give now."
+    advice = "in training let the learning rate fall towards the end"
+    return text, (), advice
 
 
 def _not_finite(found: list[NormRecord]) -> Explained:
     text = "Its running statistics are not finite, or a variance is negative: NaN, infinity or overflow in training."
-    advice = "recalibrate; and look for the batch or the learning rate that did it"
-    return text, ("recalibrate",), advice
+    advice = "look for the batch or the learning rate that did it"
+    return text, (), advice
 
 
 _EXPLAIN: dict[str, Callable[[list[NormRecord]], Explained]] = {
@@ -235,6 +275,8 @@ _EXPLAIN: dict[str, Callable[[list[NormRecord]], Explained]] = {
     "scatter": _scatter,
     "dropout": _by_dropout,
     "batches": _by_batches,
+    "stopped": _stopped,
+    "renorm": _renorm,
     "not finite": _not_finite,
 }
 

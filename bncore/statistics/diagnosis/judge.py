@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .causes import gap_findings, matters, worse
+from .causes import better, gap_findings, matters, worse
 from .limits import CALM, CONSTANT, DEAD, MIXED, NOISY
 from .records import NormRecord
 from .results import Finding
@@ -67,10 +67,16 @@ def _dropout(diagnosis: Diagnosis, explained: set[str]) -> list[Finding]:
         f"Dropout shifts the variance of {listed(n.path for n in found)}. In front of {named(worst.path)} stands "
         f"{effect_of(worst.dropout)}. Training normalizes by another variance than evaluation sees."
     )
-    advice = (
-        "move the dropout behind the last norm, lower p, or drop it; after training recalibrate"
-    )
-    return [_finding("dropout", "warning", found, text, ("dropout", "recalibrate"), advice)]
+    advice, repairs = "move the dropout behind the last norm, lower p, or drop it", ["dropout"]
+    if not _keeps(diagnosis):
+        advice += "; after training recalibrate"
+        repairs.append("recalibrate")
+    return [_finding("dropout", "warning", found, text, tuple(repairs), advice)]
+
+
+def _keeps(diagnosis: Diagnosis) -> bool:
+    """Whether the running statistics are what the net answers best with."""
+    return better(diagnosis.score("running"), diagnosis.score(diagnosis.method))
 
 
 def _mixing(diagnosis: Diagnosis) -> list[Finding]:
@@ -120,17 +126,21 @@ def _noise(diagnosis: Diagnosis) -> list[Finding]:
     if costly:
         text += f" With batch statistics {value(batch)}, with population statistics {value(right)}."
     enough = 1 << int(np.ceil(np.log2(max(size * (typical / CALM) ** 2, 2 * size, 32))))
-    renorm = not worst.kind.startswith("BatchRenorm")
-    other = ", or with batch renormalization" if renorm else ""
-    advice = f"train with batches of about {enough}{other}; recalibrate before evaluation"
-    repairs = ("batch size", *(("renorm",) if renorm else ()), "recalibrate")
-    return [_finding("noise", "warning", found, text, repairs, advice)]
+    advice, repairs = f"train with batches of about {enough}", ["batch size"]
+    if not worst.renormalizes:
+        advice += ", or with batch renormalization"
+        repairs.append("renorm")
+        if not _keeps(diagnosis):
+            advice += "; recalibrate before evaluation"
+            repairs.append("recalibrate")
+    return [_finding("noise", "warning", found, text, tuple(repairs), advice)]
 
 
 def _unreachable(diagnosis: Diagnosis) -> list[Finding]:
     """Answers that only statistics of the batch itself give."""
     batch, right = diagnosis.score("batch"), diagnosis.score(diagnosis.method)
-    if not worse(right, batch, diagnosis.scored_samples):
+    fixed = right, diagnosis.score("running")
+    if not all(worse(score, batch, diagnosis.scored_samples) for score in fixed):
         return []
     text = (
         f"No fixed statistics do as well as those of the batch: {value(batch)} with batch statistics, "

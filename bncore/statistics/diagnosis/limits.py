@@ -21,6 +21,8 @@ SCATTERED = 2.5
 START, EXPLAINED = 0.05, 0.7
 """Weight of the start (mean 0, variance 1) above which it explains a distance, if mixing it into what batches
 give leaves no more than this part of the distance."""
+STOPPED = 1.0
+"""Constant channels explain a norm's distance only where the other channels are not so far off themselves."""
 FOREIGN = 3.0
 """A norm so many times farther from its batches than every other is a case of its own."""
 

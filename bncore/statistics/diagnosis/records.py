@@ -23,10 +23,13 @@ class Distance:
         ``|running mean - mean| / sqrt(var + eps)``: in standard deviations.
     variance : ndarray, shape (c,)
         ``(running var + eps) / (var + eps)``.
+    constant : tuple of int
+        Channels that do not vary, so that eps alone is their unit: left out of everything below, unless all are.
     """
 
     mean: Array
     variance: Array
+    constant: tuple[int, ...] = ()
 
     @classmethod
     def between(
@@ -35,6 +38,7 @@ class Distance:
         other: tuple[Array, Array],
         eps: float,
         scale: Array | None = None,
+        constant: tuple[int, ...] = (),
     ) -> Distance:
         """Of two pairs (mean, variance); ``scale`` is a variance to measure means by in place of the other's."""
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -44,27 +48,44 @@ class Distance:
         return cls(
             np.where(running[0] == other[0], 0.0, mean),
             np.where(running[1] == other[1], 1.0, variance),
+            constant if len(constant) < len(mean) else (),
         )
 
     @property
     def size(self) -> float:
         """Both in one number: root mean square over channels of the mean's distance and half the log of the
         variance ratio (so a standard deviation off by a factor 1.1 weighs as much as a mean off by 0.1).
+        Infinite where a channel, constant ones too, is not finite.
         """
+        return self._size(self._varying())
+
+    @property
+    def whole(self) -> float:
+        """`size` with the constant channels."""
+        return self._size(np.arange(len(self.mean)))
+
+    def _size(self, channels: Array) -> float:
         with np.errstate(all="ignore"):
             squares = self.mean**2 + (0.5 * np.log(self.variance)) ** 2
         if not np.isfinite(squares).all():
             return float("inf")
-        return float(np.sqrt(squares.mean()))
+        return float(np.sqrt(squares[channels].mean()))
+
+    def _varying(self) -> Array:
+        """Numbers of the channels that count."""
+        return np.setdiff1d(np.arange(len(self.mean)), self.constant)
 
     def to_dict(self) -> dict[str, Any]:
+        channels = self._varying()
+        mean, variance = self.mean[channels], self.variance[channels]
         return {
-            "mean_max": float(self.mean.max()),
-            "mean_median": float(np.median(self.mean)),
-            "worst_channel": int(self.mean.argmax()),
-            "variance_min": float(self.variance.min()),
-            "variance_median": float(np.median(self.variance)),
-            "variance_max": float(self.variance.max()),
+            "mean_max": float(mean.max()),
+            "mean_median": float(np.median(mean)),
+            "worst_channel": int(channels[mean.argmax()]),
+            "variance_min": float(variance.min()),
+            "variance_median": float(np.median(variance)),
+            "variance_max": float(variance.max()),
+            "left_out": len(self.constant),
             "size": self.size,
         }
 
@@ -220,6 +241,11 @@ class NormRecord:
     dropout: DropoutEffect | None = None
     closes: float | None = None
     opens: float | None = None
+
+    @property
+    def renormalizes(self) -> bool:
+        """Whether training already normalizes by the running statistics, as far as its limits let it."""
+        return self.kind.startswith("BatchRenorm")
 
     @property
     def scatter(self) -> float:

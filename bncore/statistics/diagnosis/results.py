@@ -61,7 +61,7 @@ class Finding:
     Attributes
     ----------
     kind : str
-        "start", "stale", "foreign", "scatter", "dropout", "batches", "not finite" (what causes a
+        "start", "stale", "foreign", "scatter", "dropout", "batches", "stopped", "renorm", "not finite" (what causes a
         gap between training and evaluation), "noise", "mixing", "unreachable", "dead", "constant".
     severity : {"problem", "warning", "note"}
     norms : tuple of str

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...support.table import table
-from .limits import GAP_SHOWN
+from .causes import better
+from .limits import GAP, GAP_SHOWN
 from .words import distance, named, value
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def _wrapped(start: str, text: str) -> str:
 
 def _health(diagnosis: Diagnosis) -> str:
     running, right = diagnosis.score("running"), diagnosis.score(diagnosis.method)
+    if running.gap >= GAP:  # a gap that is nothing to repair; a note says why
+        return "Keep the running statistics."
     worst = max(diagnosis.norms, key=lambda n: n.from_population.size)
     numbers = distance(worst.from_population)
     if running.gap <= GAP_SHOWN:
@@ -74,8 +77,9 @@ def _health(diagnosis: Diagnosis) -> str:
     answers = f"outputs move by {100 * running.gap:.1f} % of their spread"
     if running.loss is not None:
         answers = f"{value(running)} becomes {value(right)} ({answers})"
+    start = "Not to be recalibrated: then" if better(running, right) else "Recalibrated,"
     return (
-        f"Recalibrated, {answers}; the farthest running statistics, {named(worst.path)}, are {numbers}, "
+        f"{start} {answers}; the farthest running statistics, {named(worst.path)}, are {numbers}, "
         "which is usual after training."
     )
 
@@ -110,6 +114,13 @@ def _distances(diagnosis: Diagnosis) -> str:
         lines[0] += (
             ";\nof the gap in the outputs: what population statistics in this norm alone close, what running ones in it alone open"
         )
+    counts = [
+        f"{named(norm.path)} {len(norm.from_batch.constant)} of {norm.channels}"
+        for norm in diagnosis.norms
+        if norm.from_batch.constant
+    ]
+    if counts:
+        lines[0] += f";\nconstant channels left out: {', '.join(counts)}"
     return "\n".join([*lines, table([row if shown else row[:-2] for row in rows])])
 
 

@@ -27,6 +27,8 @@ TITLES = {
     "scatter": "Running statistics scatter",
     "dropout": "Dropout in front of a norm",
     "batches": "Batch averages are not the population's",
+    "stopped": "Channels stopped varying",
+    "renorm": "Batch renormalization's running statistics",
     "not finite": "Running statistics are not finite",
     "mixing": "Batches are not mixed",
     "noise": "Batches are small",
@@ -64,11 +66,17 @@ def value(score: Score) -> str:
 
 
 def distance(far: Distance) -> str:
-    """up to 0.5 std off in mean and 0.3 to 1.2 times in variance"""
+    """up to 0.5 std off in mean and 0.3 to 1.2 times in variance (2 constant channels left out)"""
     numbers = far.to_dict()
     low, high = f"{numbers['variance_min']:.2g}", f"{numbers['variance_max']:.2g}"
     factor = low if low == high else f"{low} to {high}"
-    return f"up to {numbers['mean_max']:.2g} std off in mean and {factor} times in variance"
+    return f"up to {numbers['mean_max']:.2g} std off in mean and {factor} times in variance{_left_out(far)}"
+
+
+def _left_out(far: Distance) -> str:
+    """How many channels a distance does not count, if any."""
+    count = len(far.constant)
+    return f" ({count} constant channel{'s' * (count > 1)} left out)" if count else ""
 
 
 def scatter(noise: Noise) -> str:
