@@ -64,7 +64,10 @@ cdef int take_runs(NormSaved saved, object runs) except -1:
         raise Refused
     cdef const int64_t* run = <const int64_t*>data_of(runs)
     cdef int64_t i, length, last = 0, count = cnp.PyArray_DIM(<Array>runs, 0) - 1
-    cdef int64_t s = saved.shape.s, item = s if s > 1 else saved.shape.n
+    cdef int64_t s = saved.shape.s
+    # channels-first images of one position each are reduced as those of more are
+    saved.shape.slabs = saved.axis == 1 and cnp.PyArray_NDIM(<Array>saved.x) > 2
+    cdef int64_t item = s if s > 1 or saved.shape.slabs else saved.shape.n
     if run[1] != 0 or run[2 * count] != saved.shape.n * s:
         raise Refused
     for i in range(count):

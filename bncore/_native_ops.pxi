@@ -5,6 +5,7 @@ cdef extern from "bncore.h" nogil:
         int64_t n, c, s
         const int64_t* runs
         int64_t run_count
+        int slabs
     ctypedef struct bnc_norm:
         bnc_shape shape
         const void* x

@@ -14,11 +14,12 @@ enum { BNC_OK = 0, BNC_NO_MEMORY = 1 };
 
 /* An array (n, c, s) around its channel axis. With `runs` only some of the n * s positions, vectors of c values, count:
  * runs are pairs (first position, valid positions before it) in increasing order, followed by the pair (n * s, all valid
- * positions). With s > 1 no run crosses from one item of n to the next. */
+ * positions). With s > 1, or `slabs`, no run crosses from one item of n to the next. */
 typedef struct {
     int64_t n, c, s;
     const int64_t *runs; /* (run_count + 1, 2), or NULL: all positions count */
     int64_t run_count;
+    int slabs; /* reduce like s > 1: of padded channels-first arrays one may happen to have s = 1 */
 } bnc_shape;
 
 /* Forward: y = act(x_hat gamma + beta [+ residual]), x_hat = (x - mean) inv_std, in batch renormalization

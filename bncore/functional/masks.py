@@ -51,8 +51,10 @@ def valid_runs(mask: Any, shape: tuple[int, ...], axis: int) -> Array:
     valid = _grid(mask, positions)
     if total == 0:
         return np.zeros((1, 2), np.int64)
-    # where the channel axis is last all positions are neighbours in memory, elsewhere those of one item
-    rows = valid.reshape(1, total) if after == 1 else valid.reshape(-1, after)
+    # where nothing follows the channels all positions are neighbours in memory, elsewhere those of one item are;
+    # channels-first items are taken one by one even if each has a single position
+    together = after == 1 and (axis != 1 or len(shape) == 2)
+    rows = valid.reshape(1, total) if together else valid.reshape(-1, after)
     edges = np.diff(rows.view(np.int8), axis=1, prepend=np.int8(0), append=np.int8(0))
     item, column = np.nonzero(edges == 1)
     lengths = np.nonzero(edges == -1)[1] - column

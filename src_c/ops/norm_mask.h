@@ -32,7 +32,7 @@ static inline int64_t bnc_find_run(const bnc_shape *m, int column, int64_t v)
 static inline bnc_layout bnc_reduction_layout(const bnc_shape *m)
 {
     if (!m->runs) return bnc_layout_of(m->n, m->c, m->s);
-    if (m->s == 1) return bnc_columns_layout(bnc_per_channel(m), m->c, 1);
+    if (m->s == 1 && !m->slabs) return bnc_columns_layout(bnc_per_channel(m), m->c, 1);
     return bnc_slabs_layout(1, m->c, bnc_per_channel(m));
 }
 

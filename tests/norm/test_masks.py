@@ -82,6 +82,24 @@ def test_the_amount_of_padding_changes_no_bit(backend, dtype, axis, activation, 
 
 
 @pytest.mark.parametrize("axis", [1, -1])
+def test_sequences_of_one_step_without_padding_are_no_exception(backend, dtype, axis):
+    lengths = np.array([1, 0, 1] * 50)
+    results = []
+    for padded in (1, 2, 5):
+        rng = np.random.default_rng(7)
+        x, _ = sequences(rng, axis, padded, dtype, 70, lengths)
+        dy, _ = sequences(rng, axis, padded, dtype, 70, lengths)
+        got = run(x, dy, axis, lengths, activation="relu")
+        results.append([valid_part(a, axis, lengths) if a.ndim == 3 else a for a in got])
+        grid = np.arange(padded) < lengths[:, None]
+        for a, b in zip(got, run(x, dy, axis, grid, activation="relu"), strict=True):
+            np.testing.assert_array_equal(a, b)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("axis", [1, -1])
 def test_many_values_in_many_chunks(backend, dtype, axis):
     """Longer than a block and than a chunk, for one and more threads."""
     rng = np.random.default_rng(1)
