@@ -1,6 +1,6 @@
-"""What a trained net is worth: population statistics, folding, accuracy and time, and how to say it.
+"""What a trained net is worth: folding, accuracy and time, and how to say it.
 
-Training comes before, in train.py.
+Training comes before, in train.py, and which statistics the net keeps, in kept.py.
 """
 
 from __future__ import annotations
@@ -9,33 +9,29 @@ from typing import Any
 
 from ..folding import fold_net, verify
 from ..layers import Layer
-from ..statistics import recalibrate
 from ..training.data import Dataset
 from .agreement import default_tolerance, fold_section, fold_text
-from .inputs import score
 from .latency import compare
 from .report import percent, recalibration_text
 
 __all__ = ["describe", "measure"]
 
 
-def measure(net: Layer, data: Dataset, dtype: str) -> dict[str, Any]:
-    """What recalibration changed, what folding did, what an answer costs before and after.
+def measure(net: Layer, data: Dataset, dtype: str, recalibration: dict[str, Any]) -> dict[str, Any]:
+    """How well the net does, what folding did, what an answer costs before and after.
 
-    The net keeps its new statistics; the folded one is only measured.
+    ``recalibration`` is what `choose_statistics` compared; the folded net is only measured.
     """
-    before = score(net, data.x_test, data.y_test, data.task)
-    change = recalibrate(net, data.x_train, method="sequential")
-    after = score(net, data.x_test, data.y_test, data.task)
+    kept = recalibration["before" if recalibration["kept"] == "running" else "after"]
     folded, report = fold_net(net, input_ndim=data.x_test.ndim)
     found = verify(net, folded, data.x_test)
     single = compare(net, folded, data.x_test, batch_size=1)
     batch = compare(net, folded, data.x_test, batch_size=64)
     return {
-        "test_accuracy": after.get("accuracy"),
-        "test_loss": after["loss"],
-        "test_r2": after.get("r2"),
-        "recalibration": {**change.to_dict(), "before": before, "after": after},
+        "test_accuracy": kept.get("accuracy"),
+        "test_loss": kept["loss"],
+        "test_r2": kept.get("r2"),
+        "recalibration": recalibration,
         "fold": fold_section(report, found, default_tolerance(dtype)),
         "latency_us": {**single, "batched": batch},
     }

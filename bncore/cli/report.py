@@ -44,12 +44,10 @@ def score_text(scores: dict[str, Any]) -> str:
 
 
 def recalibration_text(section: dict[str, Any]) -> list[str]:
-    """What new statistics changed, norm by norm and on the test part."""
-    lines = [
-        f"recalibration ({section['method']}): running averages replaced by statistics of {section['samples']} training samples"
-        if section["layers"]
-        else "recalibration: no norm with running averages"
-    ]
+    """What new statistics changed, or would have changed, norm by norm and on the test part."""
+    lines = [_what_became(section)]
+    if section["method"] == "ema":
+        return [*lines, f"  test part: {score_text(section['before'])}"]
     rows = [
         (
             layer["path"],
@@ -61,7 +59,28 @@ def recalibration_text(section: dict[str, Any]) -> list[str]:
     if rows:
         lines.append(table(rows))
     lines += [f"  {item['path']} left alone: {item['why']}" for item in section["skipped"]]
-    lines.append(
-        f"  test part before: {score_text(section['before'])}; after: {score_text(section['after'])}"
-    )
+    before, after = score_text(section["before"]), score_text(section["after"])
+    if section["layers"] and section.get("kept") == "running":
+        lines.append(f"  test part: {before}; with these statistics: {after}")
+    else:
+        lines.append(f"  test part before: {before}; after: {after}")
     return lines
+
+
+def _what_became(section: dict[str, Any]) -> str:
+    """Which statistics the norms have now, and why."""
+    if not section["layers"]:
+        return "recalibration: no norm with running averages"
+    start, measured = (
+        f"recalibration ({section['method']})",
+        f"{section['samples']} training samples",
+    )
+    if section["method"] == "ema":
+        return "recalibration: none, running averages as training left them"
+    if section.get("kept") == "running":
+        loss = {kind: scores["loss"] for kind, scores in section["train"].items()}
+        return (
+            f"{start}: running averages kept, for with statistics of {measured} the loss on these rises from "
+            f"{loss['running']:.4g} to {loss['population']:.4g}; what they would change:"
+        )
+    return f"{start}: running averages replaced by statistics of {measured}"

@@ -1,4 +1,4 @@
-"""bncore train: train a net, measure its statistics, fold its norms away and compare."""
+"""bncore train: train a net, choose its statistics, fold its norms away and compare."""
 
 from __future__ import annotations
 
@@ -71,8 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype", choices=("float32", "float64"), default="float32", help="default: %(default)s"
     )
     parser.add_argument(
-        "--out", metavar="FILE", help="save the trained, recalibrated, unfolded net (.npz)"
+        "--no-recalibrate",
+        action="store_true",
+        help="keep the running statistics that training left (default: those of the training data, unless its loss "
+        "rises with them)",
     )
+    parser.add_argument("--out", metavar="FILE", help="save the trained, unfolded net (.npz)")
     parser.add_argument(
         "--history", metavar="FILE", help="save the epochs' losses: .json, or a plot as .png"
     )
@@ -82,20 +86,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..training.data import load
+    from .kept import choose_statistics
     from .outcome import describe, measure
 
     _check_files(args)
     args.seed = args.seed or 0
     data = load(args.data, args.target, seed=args.seed, dtype=args.dtype)
     recipe = _recipe(args, data)
-    net = recipe.build_net(data, norm=args.norm, dtype=args.dtype, rng=args.seed)
+    net: Layer = recipe.build_net(data, norm=args.norm, dtype=args.dtype, rng=args.seed)
     note(args, f"{data!r}\n{recipe.net}, {net.num_parameters} parameters, norm {args.norm}")
     # divergence is reported once, with its cause, not as NumPy's warnings on the way there
     with threads(args.threads), np.errstate(all="ignore"):
         start = time.perf_counter()
         history = _fit(args, recipe, net, data)
         seconds = time.perf_counter() - start
-        outcome = measure(net, data, args.dtype)
+        net, recalibration = choose_statistics(net, data, measure=not args.no_recalibrate)
+        outcome = measure(net, data, args.dtype, recalibration)
     result: dict[str, Any] = {
         "command": "train",
         "data": {

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...support.table import table
-from .causes import better
 from .limits import GAP, GAP_SHOWN
 from .words import distance, named, value
 
@@ -77,9 +76,8 @@ def _health(diagnosis: Diagnosis) -> str:
     answers = f"outputs move by {100 * running.gap:.1f} % of their spread"
     if running.loss is not None:
         answers = f"{value(running)} becomes {value(right)} ({answers})"
-    start = "Not to be recalibrated: then" if better(running, right) else "Recalibrated,"
     return (
-        f"{start} {answers}; the farthest running statistics, {named(worst.path)}, are {numbers}, "
+        f"Recalibrated, {answers}; the farthest running statistics, {named(worst.path)}, are {numbers}, "
         "which is usual after training."
     )
 
