@@ -9,10 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import numpy as np
 import pytest
 
 from bncore import backend as backends
+
+# The same examples in every run: a gate must not depend on luck. BNCORE_EXPLORE=1 looks for new ones.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+if os.environ.get("BNCORE_EXPLORE") != "1":
+    hypothesis.settings.load_profile("same")
 
 MISSING = """the compiled extension is missing from the package under test ({path}), so these tests would only see NumPy.
 Run `python -m pip install -e ".[test]"` in the checkout (a plain install puts the extension elsewhere), or set
