@@ -73,3 +73,13 @@ def test_population_runs_and_finds_bncore_right(tmp_path: Path) -> None:
     table = (ROOT / "benchmarks/table.py", "--table", "population", "--json", results)
     assert run(*table, "--readme", readme).returncode == 0
     assert "2000×64, 1 thread" in readme.read_text(encoding="utf-8")
+
+
+def test_instruction_sets_run_and_agree(tmp_path: Path) -> None:
+    results = tmp_path / "isa.json"
+    done = run(ROOT / "benchmarks/bench_isa.py", "--quick", "--threads", 1, "--json", results)
+    assert done.returncode == 0, done.stderr + done.stdout
+    cases = json.loads(results.read_text())["cases"]
+    assert {case["layout"] for case in cases} == {"NCHW", "NHWC", "(N, C)"}
+    assert {case["dtype"] for case in cases} == {"float32", "float64"}
+    assert all(case["disagreement"] < 1e-5 and not case["wrong"] for case in cases)
