@@ -12,6 +12,14 @@
 
 enum { BNC_OK = 0, BNC_NO_MEMORY = 1 };
 
+/* Caches in bytes: of one processor, and the last level with the number of processors that share it. */
+typedef struct {
+    int64_t l1, l2, llc;
+    int llc_cpus;
+} bnc_machine;
+void bnc_read_machine(void); /* called by bnc_runtime_start */
+const bnc_machine *bnc_this_machine(void);
+
 /* An array (n, c, s) around its channel axis. With `runs` only some of the n * s positions, vectors of c values, count:
  * runs are pairs (first position, valid positions before it) in increasing order, followed by the pair (n * s, all valid
  * positions). With s > 1, or `slabs`, no run crosses from one item of n to the next. */

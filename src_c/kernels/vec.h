@@ -6,6 +6,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 #define BNC_VBYTES 64
@@ -39,6 +42,41 @@ typedef bnc_real vreal_unaligned
 
 BNC_INLINE vreal vload(const bnc_real *p) { return *(const vreal_unaligned *)p; }
 BNC_INLINE void vstore(bnc_real *p, vreal v) { *(vreal_unaligned *)p = v; }
+/* The first `count` (fewer than VL) values only; the rest is 0, or stays. */
+BNC_INLINE vreal vload_part(const bnc_real *p, int64_t count)
+{
+    bnc_real t[VL] = {0};
+    for (int64_t i = 0; i < count; i++) t[i] = p[i];
+    return vload(t);
+}
+BNC_INLINE void vstore_part(bnc_real *p, vreal v, int64_t count)
+{
+    bnc_real t[VL];
+    vstore(t, v);
+    for (int64_t i = 0; i < count; i++) p[i] = t[i];
+}
+/* To an aligned place, past the caches where the instruction set can; bnc_fence() before other threads read it. */
+BNC_INLINE void vstream(bnc_real *p, vreal v)
+{
+#if defined(__AVX512F__)
+    _mm512_stream_si512((void *)p, (__m512i)v);
+#elif defined(__AVX__)
+    _mm256_stream_si256((void *)p, (__m256i)v);
+#elif defined(__SSE2__)
+    _mm_stream_si128((void *)p, (__m128i)v);
+#else
+    vstore(p, v);
+#endif
+}
+BNC_INLINE void bnc_fence(void)
+{
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
+}
+/* Values in front of the first aligned place from p on. */
+BNC_INLINE int64_t vmisaligned(const bnc_real *p)
+{ return (int64_t)(-(uintptr_t)p % BNC_VBYTES / sizeof(bnc_real)); }
 BNC_INLINE vreal vzero(void) { return (vreal){0}; }
 /* a - 0 is a for every a, the sign of zero included */
 BNC_INLINE vreal vset(bnc_real a) { return a - (vreal){0}; }
@@ -52,6 +90,16 @@ BNC_INLINE double vsum(vreal v)
         for (int i = 0; i < half; i++) s[i] += s[i + half];
     return s[0];
 }
+/* Lane numbers 0, 1, ... */
+BNC_INLINE vint vlanes(void)
+{
+    vint v;
+    for (int i = 0; i < VL; i++) v[i] = i;
+    return v;
+}
+/* a where the lane of the comparison result `mask` is all ones, else b. */
+BNC_INLINE vreal vchoose(vint mask, vreal a, vreal b)
+{ return (vreal)((mask & (vint)a) | (~mask & (vint)b)); }
 /* v where the lane of the comparison result `mask` is all ones, else 0. */
 BNC_INLINE vreal vand(vint mask, vreal v) { return (vreal)(mask & (vint)v); }
 BNC_INLINE vreal vandnot(vint mask, vreal v) { return (vreal)(~mask & (vint)v); }

@@ -216,4 +216,8 @@ int bnc_threads(int64_t work, int64_t grain)
 
 int bnc_pool_start(void);
 
-int bnc_runtime_start(void) { return start_team() || bnc_pool_start(); }
+int bnc_runtime_start(void)
+{
+    bnc_read_machine();
+    return start_team() || bnc_pool_start();
+}
