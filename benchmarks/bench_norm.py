@@ -1,151 +1,175 @@
-"""Batch norm against PyTorch and NumPy: forward, backward and evaluation, several layouts and sizes.
+"""Batch, layer and RMS norm against PyTorch, oneDNN, JAX, NumPy and the speed of memory.
 
-Every contender's result is checked against float64 first; one that is wrong is reported and not timed. Run it with
-nothing else on the machine:
+Every library runs in a process of its own; all of a row's contenders take turns, and every result is checked against
+float64 first. Run it with nothing else on the machine:
 
     python benchmarks/bench_norm.py --json benchmarks/results/norm.json     then     python benchmarks/table.py
+
+and to see where a change stands, in seconds:
+
+    python benchmarks/bench_norm.py --only 'forward 32x512x7x7' --threads 2 --seconds 0.5 --peers torch,onednn
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from contest import Array, Call, Row, main, measure, relative_error, with_numpy
+import peers
+from norms.arena import Arena, Row
+from norms.cases import SECTIONS, Case
+from norms.figures import best_peer, roof
+from timing import machine
 
-from bncore import functional as F
-
-EPS = 1e-5
-MOMENTUM = 0.1
-
-
-@dataclass(frozen=True)
-class Case:
-    """One operation on one shape; ``axis`` is the channel axis."""
-
-    op: str  # "forward", "forward+relu", "backward", "evaluation"
-    shape: tuple[int, ...]
-    axis: int = 1
-    dtype: str = "float32"
-
-    @property
-    def layout(self) -> str:
-        if len(self.shape) == 2:
-            return "(N, C)"
-        return "NCHW" if self.axis == 1 else "NHWC"
-
-    @property
-    def least_bytes(self) -> int:
-        """The traffic nobody can avoid: forward reads x and writes y, backward reads x and dy and writes dx."""
-        return (
-            (3 if self.op == "backward" else 2)
-            * int(np.prod(self.shape))
-            * np.dtype(self.dtype).itemsize
-        )
+ALWAYS = ("bncore", "roof")
+SECONDS = 0.6  # of timing a row; slow calls take longer
 
 
-OPS = ("forward", "forward+relu", "backward", "evaluation")
-SHAPES: tuple[tuple[tuple[int, ...], int], ...] = (
-    ((32, 64), 1),
-    ((128, 256), 1),
-    ((4096, 512), 1),
-    ((1, 16, 8, 8), 1),
-    ((32, 64, 28, 28), 1),
-    ((64, 256, 14, 14), 1),
-    ((64, 64, 56, 56), 1),
-    ((32, 28, 28, 64), -1),
-    ((64, 56, 56, 64), -1),
-)
+def wanted(args: argparse.Namespace) -> list[Case]:
+    sections = ["quick"] if args.quick else args.section.split(",")
+    cases = [case for section in sections for case in SECTIONS[section]()]
+    return [case for case in cases if re.search(args.only, case.label)]
 
 
-def cases(quick: bool) -> Iterator[Case]:
-    shapes = (((32, 64), 1), ((4, 8, 6, 6), 1), ((4, 6, 6, 8), -1)) if quick else SHAPES
-    for shape, axis in shapes:
-        for op in OPS:
-            yield Case(op, shape, axis)
-    yield Case("forward", shapes[-2][0], shapes[-2][1], "float64")
+def key(row: Row) -> tuple[Any, ...]:
+    """Rows of equal keys replace each other."""
+    return row["threads"], row["op"], tuple(row["shape"]), row["axis"], row["dtype"], row["section"]
 
 
-class Data:
-    """The arrays of a case, equal for every contender."""
-
-    def __init__(self, case: Case) -> None:
-        rng = np.random.default_rng(0)
-        c = case.shape[case.axis]
-        make: Callable[..., Array] = lambda *shape: rng.standard_normal(shape).astype(case.dtype)  # noqa: E731
-        self.case = case
-        self.x = make(*case.shape) * 2 + 1
-        self.dy = make(*case.shape)
-        self.weight = 1 + 0.1 * make(c)
-        self.bias = 0.1 * make(c)
-        self.mean = 0.1 * make(c)
-        self.var = np.abs(make(c)) + 0.5
+def row_key(threads: int, case: Case) -> tuple[Any, ...]:
+    return key({"threads": threads, **case.describe()})
 
 
-def bncore_call(data: Data, dtype: str | None = None) -> Call:
-    """Through `bncore.functional`, on whatever backend is in force; ``dtype`` casts everything first (the reference)."""
-    x, dy, weight, bias, mean, var = (
-        np.array(a, dtype=dtype or a.dtype)  # copies: running statistics are written to
-        for a in (data.x, data.dy, data.weight, data.bias, data.mean, data.var)
+class Results:
+    """The file of results, written after every row so that an interrupted run is kept; older rows stay in it."""
+
+    def __init__(self, path: Path | None, quick: bool) -> None:
+        self.path, self.quick = path, quick
+        self.rows: dict[tuple[Any, ...], Row] = {}
+        if path and path.exists():
+            old = json.loads(path.read_text(encoding="utf-8"))
+            if all("section" in row for row in old["cases"]) and old["quick"] == quick:
+                self.rows = {key(row): row for row in old["cases"]}
+
+    def add(self, row: Row) -> None:
+        self.rows[key(row)] = row
+        self.write()
+
+    def write(self) -> None:
+        if self.path is None:
+            return
+        about = machine()
+        lines = ",\n".join(json.dumps(row) for row in self.rows.values())
+        text = f'{{"machine": {json.dumps(about)},\n"quick": {json.dumps(self.quick)},\n"cases": [\n{lines}\n]}}\n'
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".part")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self.path)
+
+
+def show(row: Row, left: str) -> None:
+    """One row on the screen."""
+    us = {name: f"{value:.1f}" for name, value in row["median_us"].items() if "roof" not in name}
+    shape = "x".join(map(str, row["shape"]))
+    text = f"{left} {row['threads']}T {row['op']:16s} {row['layout']:6s} {shape:14s} {row['dtype'][5:]}  "
+    text += "  ".join(f"{name} {value}" for name, value in us.items())
+    for level in ("kernel", "user"):
+        ours, best = row["median_us"].get(f"bncore {level}"), best_peer(row, level)
+        if ours and best:
+            text += f" | {level} ×{best[1] / ours:.2f} ({best[0]})"
+    ours, least = (
+        row["median_us"].get("bncore kernel", row["median_us"].get("bncore user")),
+        roof(row),
     )
-    options: dict[str, Any] = {"eps": EPS, "axis": data.case.axis}
-    if data.case.op == "evaluation":
-        return lambda: F.batch_norm(x, weight, bias, mean, var, training=False, **options)[0]
-    if data.case.op == "backward":
-        saved = F.batch_norm(x, weight, bias, **options)[1]
-        return lambda: F.batch_norm_backward(dy, saved)[0]
-    options["activation"] = "relu" if data.case.op == "forward+relu" else None
-    return lambda: F.batch_norm(x, weight, bias, mean, var, momentum=MOMENTUM, **options)[0]
+    if ours and least:
+        text += f" | roof {least:.1f}: {least / ours:.2f}"
+    text += "".join(f"  WRONG: {name} {row['error'][name]}" for name in row["wrong"])
+    text += "".join(f"  without {kind}: {why}" for kind, why in row["missing"].items())
+    print(text, flush=True)
 
 
-def torch_call(data: Data, torch: Any) -> Call:
-    """PyTorch's own kernels without autograd's bookkeeping: its best case."""
-    case = data.case
+class Progress:
+    """How many rows are left and about how long they take, large ones longer."""
 
-    def tensor(a: Array) -> Any:
-        t = torch.from_numpy(a.copy())
-        if a.ndim == 4 and case.axis == -1:  # the same bytes, seen as NCHW in channels-last order
-            t = t.permute(0, 3, 1, 2)
-        return t
+    def __init__(self, cases: list[Case], counts: list[int]) -> None:
+        self.total = len(cases) * len(counts)
+        self.weights = sum(map(self.weight, cases)) * len(counts)
+        self.done, self.past, self.start = 0, 0.0, time.perf_counter()
 
-    x, dy = tensor(data.x), tensor(data.dy)
-    weight, bias, mean, var = (
-        torch.from_numpy(a.copy()) for a in (data.weight, data.bias, data.mean, data.var)
+    @staticmethod
+    def weight(case: Case) -> float:
+        return 1 + case.least_bytes / 6e7
+
+    def after(self, case: Case) -> str:
+        self.done += 1
+        self.past += self.weight(case)
+        rate = (time.perf_counter() - self.start) / self.past
+        return f"[{self.done}/{self.total}, {(self.weights - self.past) * rate / 60:.1f} min left]"
+
+
+def rows(args: argparse.Namespace, results: Results) -> Iterator[Row]:
+    """Measures what is wanted, one number of threads after the other."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    counts = args.threads or sorted({1, cpus})
+    cases = wanted(args)
+    progress = Progress(cases, counts)
+    kinds = [
+        kind for kind in peers.KINDS if kind in ALWAYS or args.peers is None or kind in args.peers
+    ]
+    for threads in counts:
+        with Arena(kinds, threads) as arena:
+            for case in cases:
+                if args.resume and row_key(threads, case) in results.rows:
+                    continue
+                row = arena.run(case, args.seconds, args.rounds)
+                show(row, progress.after(case))
+                yield row
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--json", type=Path, help="put the rows into this file, in place of older ones of theirs"
     )
-    forward = torch.ops.aten.native_batch_norm.default
-    if case.op == "evaluation":
-        return lambda: forward(x, weight, bias, mean, var, False, MOMENTUM, EPS)[0]
-    if case.op == "backward":
-        _, m, inv_std = forward(x, weight, bias, None, None, True, MOMENTUM, EPS)
-        backward = torch.ops.aten.native_batch_norm_backward.default
-        wanted = [True, True, True]
-        return lambda: backward(dy, x, weight, None, None, m, inv_std, True, EPS, wanted)[0]
-    if case.op == "forward+relu":
-        return lambda: forward(x, weight, bias, mean, var, True, MOMENTUM, EPS)[0].relu_()
-    return lambda: forward(x, weight, bias, mean, var, True, MOMENTUM, EPS)[0]
+    parser.add_argument("--threads", type=int, nargs="+", help="thread counts (default: 1 and all)")
+    parser.add_argument("--section", default="named,random", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="REGEX",
+        help="rows like 'forward 64x256x14x14 axis 1 float32'",
+    )
+    parser.add_argument(
+        "--peers",
+        type=lambda text: expand(text.split(",")),
+        help=f"of {', '.join(peers.KINDS)}; torch: all three of it",
+    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of timing a row")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--resume", action="store_true", help="skip rows the file has")
+    parser.add_argument("--quick", action="store_true", help="small shapes, short: does it run?")
+    args = parser.parse_args()
+    if args.quick:
+        args.seconds, args.rounds = 0.02, 2
+    results = Results(args.json, args.quick)
+    wrong = False
+    for row in rows(args, results):
+        results.add(row)
+        wrong |= any(name.startswith(("bncore", "numpy")) for name in row["wrong"])
+    return int(wrong)
 
 
-def error_of(result: Any, reference: Array, case: Case) -> float:
-    """The error of an array or a tensor, which may be a channels-last image seen as NCHW."""
-    if not isinstance(result, np.ndarray):
-        turn = case.axis == -1 and result.ndim == 4
-        result = (result.permute(0, 2, 3, 1) if turn else result).numpy()
-    return relative_error(result, reference)
-
-
-def run_case(case: Case, torch: Any | None, seconds: float) -> Row:
-    data = Data(case)
-    # the NumPy twin: plain whole-array formulas, as one would write them by hand
-    contenders = {"bncore": bncore_call(data), "numpy": with_numpy(lambda: bncore_call(data))}
-    if torch is not None:
-        contenders["torch"] = torch_call(data, torch)
-    reference = with_numpy(lambda: bncore_call(data, "float64"))()
-    error = lambda result, wanted: error_of(result, wanted, case)  # noqa: E731
-    return measure(case, data.x, contenders, reference, error, torch, seconds)
+def expand(names: list[str]) -> list[str]:
+    """``torch`` stands for PyTorch with both heaps."""
+    return names + ["torch-warm"] * ("torch" in names)
 
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, cases, run_case))
+    sys.exit(main())

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from norms import tables
+
 ROOT = Path(__file__).resolve().parents[1]
 # what a table stands between in the README
 MARKERS = {
@@ -37,7 +39,11 @@ def _where(results: dict[str, Any]) -> str:
     return f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['date']}; {versions}"
 
 
-def render(results: dict[str, Any]) -> str:
+def render_norm(results: dict[str, Any]) -> str:
+    return tables.readme(results, _where(results))
+
+
+def render_family(results: dict[str, Any]) -> str:
     """Where and how it was measured, the summary, and all rows behind a line to open."""
     head = (
         _where(results)
@@ -171,7 +177,8 @@ def main() -> int:
     source = args.json or ROOT / f"benchmarks/results/{args.table}.json"
     old = args.readme.read_text(encoding="utf-8")
     results = json.loads(source.read_text(encoding="utf-8"))
-    table = render_population(results) if args.table == "population" else render(results)
+    render = {"norm": render_norm, "family": render_family, "population": render_population}
+    table = render[args.table](results)
     new = replace(old, table, *MARKERS[args.table])
     if args.check:
         if new != old:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
@@ -9,6 +10,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from typing import Any
 
 __all__ = ["interleaved", "machine"]
@@ -103,12 +105,9 @@ def machine() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "bncore": bncore.__version__,
     }
-    try:
-        import torch
-
-        versions["torch"] = torch.__version__
-    except ImportError:
-        pass
+    for package in ("torch", "jax", "onednn-cpu-gomp"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu_name(),
