@@ -6,6 +6,9 @@ cdef extern from "bncore.h" nogil:
     void bnc_set_cpu_quota(int) noexcept
     void bnc_force_threads(int) noexcept
     int bnc_has_openmp() noexcept
+    ctypedef struct bnc_thread_statistics:
+        uint64_t together, alone, stalled
+    bnc_thread_statistics bnc_threads_read() noexcept
     int bnc_isa_count() noexcept
     const char* bnc_isa_name(int) noexcept
     int bnc_isa_available(int) noexcept
@@ -58,6 +61,11 @@ def set_cpu_quota(int cpus):
 def force_threads(int threads):
     """For tests: that many threads for any work, more than processors too; 0 ends it."""
     bnc_force_threads(threads)
+
+
+def thread_statistics():
+    """Passes that ran on several threads, alone because a worker was not to be had, and that waited long for one."""
+    return bnc_threads_read()
 
 
 def pool_statistics():

@@ -283,6 +283,10 @@ void bnc_set_cpu_quota(int cpus); /* control-group limit, 0 for none */
 void bnc_force_threads(
     int threads); /* for tests: that many for all work, more than processors too; 0 ends it */
 int bnc_has_openmp(void);
+typedef struct {
+    uint64_t together, alone, stalled; /* calls on several threads; that wanted to be, but somebody was busy; that waited */
+} bnc_thread_statistics;
+bnc_thread_statistics bnc_threads_read(void);
 
 /* Pool of 64-byte aligned blocks that outputs and scratch memory live in: contents are arbitrary. NULL when the system has no more. */
 void *bnc_pool_get(size_t bytes);

@@ -1,45 +1,16 @@
-/* bnc_run: the only place that starts threads, and the only file that names OpenMP.
+/* bnc_run: the only place that starts threads. Here is who gets how many, and when none; how they work together is in
+ * team.c (Linux) and openmp.c (elsewhere). Which thread runs a chunk never matters to the result: chunk borders depend
+ * on shapes alone.
  *
- * Design: one parallel region a call; chunks are claimed from a counter, so a worker that lost its core cannot hold the
- * rest. Which thread runs a chunk never matters to the result: chunk borders depend on shapes alone.
- * Two troubles of OpenMP runtimes are dealt with here:
- *  - A worker woken after an idle pause may be queued on the caller's own processor, behind the caller that waits for
- *    it, for one or two scheduler ticks (4-16 ms). `steer` allows it every processor but the caller's while it wakes.
- *    Not where the user has bound OpenMP's threads to processors (OMP_PROC_BIND, OMP_PLACES, GOMP_CPU_AFFINITY).
- *  - A worker that cannot get a processor at all (a busy neighbour) delays the end of every region. A call that waited
- *    long is followed by serial calls for BACK_OFF times as long.
- * After fork the runtime's threads are gone but it does not know: a child of a process that had started them computes
- * on one thread. A call that finds another one running (from a second Python thread) also runs serially, instead of
- * doubling the number of threads. */
+ * A call that had to wait long for a worker is followed by serial calls for BACK_OFF times as long: next to a busy
+ * neighbour it would wait again. A call that finds another one running (from a second Python thread, or from a chunk)
+ * is serial too, instead of doubling the number of threads. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "bncore.h"
+#include "team.h"
 
 #include <stdatomic.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-#ifdef _OPENMP
-#include <omp.h>
-#include <pthread.h>
-#endif
-#ifdef __linux__
-#include <sched.h>
-#include <sys/syscall.h>
-#endif
-
-#define STALL 300e-6 /* seconds of waiting that are not ordinary imbalance */
-#define BACK_OFF 10.0
-#define IDLE 1e-3 /* seconds after which a worker may have gone to sleep */
-
-typedef struct {
-    bnc_chunk_fn fn;
-    void *arg;
-    int64_t chunks;
-    atomic_llong next;
-} job;
 
 static atomic_int cpu_quota, forced;
 
@@ -52,144 +23,84 @@ static void run_serially(bnc_chunk_fn fn, void *arg, int64_t chunks)
 }
 
 #ifdef _OPENMP
+#include <pthread.h>
 
-enum { MAX_WORKERS = 64 };
+static const int64_t STALL = 300000, BACK_OFF = 10; /* nanoseconds; times the time waited */
+
 static struct {
     atomic_flag busy;
-    atomic_int started, forked; /* threads exist; this is a child of a process in which they did */
-    double serial_until, last_end; /* seconds of the monotonic clock; guarded by busy */
-#ifdef __linux__
-    pid_t worker[MAX_WORKERS]; /* thread ids, as the system knows them, of the last region; ... */
-    uint64_t caller, callers;  /* ... who started it; callers so far: all guarded by busy */
-#endif
-} team = {.busy = ATOMIC_FLAG_INIT};
+    atomic_int started,
+        crippled;         /* workers exist, or did; they did in the parent and cannot here */
+    int64_t serial_until; /* guarded by busy */
+    atomic_ullong together, alone, stalled;
+} run = {.busy = ATOMIC_FLAG_INIT};
 
-static double now(void)
+static void count(atomic_ullong *what) { atomic_fetch_add_explicit(what, 1, memory_order_relaxed); }
+
+static void run_together(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* Whether OpenMP keeps its threads on places of the user's choice. */
-static int bound(void) { return omp_get_proc_bind() != omp_proc_bind_false; }
-
-static void claim_chunks(job *j)
-{
-    for (int64_t k; (k = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed)) < j->chunks;)
-        j->fn(k, j->arg);
-}
-
-#ifdef __linux__
-static pid_t thread_id(void)
-{
-    static _Thread_local pid_t id; /* a fork's child, where it is wrong, never gets here */
-    return id ? id : (id = (pid_t)syscall(SYS_gettid));
-}
-
-/* A number for the calling thread that no other ever had, unlike thread ids. */
-static uint64_t caller_id(void)
-{
-    static _Thread_local uint64_t id;
-    return id ? id : (id = ++team.callers);
-}
-
-/* Sets the workers' processors to `all`, without the caller's own one when `avoid` is set. One that has ended all the
- * same, by another library's use of OpenMP, is left out: its id may be that of another process by now. */
-static void place_workers(const pid_t *worker, int threads, cpu_set_t all, int avoid)
-{
-    if (avoid) CPU_CLR(sched_getcpu(), &all);
-    if (CPU_COUNT(&all) == 0) return;
-    for (int i = 1; i < threads && i < MAX_WORKERS; i++)
-        if (worker[i] && syscall(SYS_tgkill, getpid(), worker[i], 0) == 0)
-            sched_setaffinity(worker[i], sizeof all, &all);
-}
-
-/* Every thread that calls has workers of its own, which end with it, as do those that the next region does not need:
- * only their caller knows that the last region's workers still exist. */
-static void forget_workers(void)
-{
-    memset(team.worker, 0, sizeof team.worker);
-    team.caller = caller_id();
-}
-#endif
-
-static void run_region(job *j, int threads)
-{
-#pragma omp parallel num_threads(threads)
-    {
-#ifdef __linux__
-        const int me = omp_get_thread_num();
-        if (me > 0 && me < MAX_WORKERS) team.worker[me] = thread_id();
-#endif
-        claim_chunks(j);
-#pragma omp master
-        team.last_end = now(); /* the caller has no more to do: from here on it waits */
-    }
-}
-
-static void run_in_team(job *j, int threads, double begin)
-{
-#ifdef __linux__
-    cpu_set_t all;
-    pid_t steered[MAX_WORKERS];
-    const int steer = begin - team.last_end > IDLE && team.caller == caller_id() && !bound() &&
-                      sched_getaffinity(0, sizeof all, &all) == 0;
-    memcpy(steered, team.worker, sizeof steered);
-    forget_workers();
-    if (steer) place_workers(steered, threads, all, 1);
-#endif
-    run_region(j, threads);
-    const double end = now(), waited = end - team.last_end, worked = team.last_end - begin;
+    atomic_store_explicit(&run.started, 1, memory_order_relaxed);
+    const bnc_turn t = bnc_team_run(fn, arg, chunks, threads, !bnc_openmp_bound());
+    count(&run.together);
     /* a chunk may legitimately take as long as the caller's share of them took */
-    if (waited > STALL && waited > worked) team.serial_until = end + BACK_OFF * waited;
-    team.last_end = end;
-#ifdef __linux__
-    if (steer) place_workers(steered, threads, all, 0);
-#endif
+    if (t.waited > STALL && t.waited > t.worked) {
+        count(&run.stalled);
+        run.serial_until = bnc_nanoseconds() + BACK_OFF * t.waited;
+    }
 }
 
 void bnc_run(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads)
 {
     if (threads > chunks) threads = (int)chunks;
-    if (threads < 2 || atomic_load(&team.forked) || atomic_flag_test_and_set(&team.busy)) {
+    if (threads < 2 || atomic_load_explicit(&run.crippled, memory_order_relaxed)) {
         run_serially(fn, arg, chunks);
         return;
     }
-    const double begin = now();
-    if (begin < team.serial_until && !atomic_load(&forced)) {
+    if (atomic_flag_test_and_set(&run.busy)) {
+        count(&run.alone);
+        run_serially(fn, arg, chunks);
+        return;
+    }
+    if (run.serial_until && !atomic_load(&forced) && bnc_nanoseconds() < run.serial_until) {
+        count(&run.alone);
         run_serially(fn, arg, chunks);
     } else {
-        job j = {fn, arg, chunks, 0};
-        atomic_store(&team.started, 1);
-        run_in_team(&j, threads, begin);
+        run.serial_until = 0;
+        run_together(fn, arg, chunks, threads);
     }
-    atomic_flag_clear(&team.busy);
+    atomic_flag_clear(&run.busy);
 }
-
-int bnc_has_openmp(void) { return 1; }
 
 int bnc_thread_limit(void)
 {
-    if (atomic_load(&forced) && !atomic_load(&team.forked)) return atomic_load(&forced);
-    int limit = omp_get_max_threads();
+    if (atomic_load(&run.crippled)) return 1;
+    if (atomic_load(&forced)) return atomic_load(&forced);
+    int limit = bnc_openmp_limit();
 #ifdef __linux__
     cpu_set_t mask; /* that of a bound caller is its own place, not the team's */
-    if (!bound() && sched_getaffinity(0, sizeof mask, &mask) == 0 && CPU_COUNT(&mask) < limit)
+    if (limit > 1 && !bnc_openmp_bound() && sched_getaffinity(0, sizeof mask, &mask) == 0 &&
+        CPU_COUNT(&mask) < limit)
         limit = CPU_COUNT(&mask);
 #endif
     const int quota = atomic_load(&cpu_quota);
     if (quota && quota < limit) limit = quota;
-    return atomic_load(&team.forked) || limit < 1 ? 1 : limit;
+    return limit < 1 ? 1 : limit;
 }
 
 static void after_fork_in_child(void)
 {
-    atomic_flag_clear(&team.busy);
-    if (atomic_load(&team.started)) atomic_store(&team.forked, 1);
+    if (!bnc_team_forked() && atomic_load(&run.started)) atomic_store(&run.crippled, 1);
+    run.serial_until = 0;
+    atomic_flag_clear(&run.busy);
 }
 
-static int start_team(void) { return pthread_atfork(0, 0, after_fork_in_child); }
+static int start(void) { return pthread_atfork(0, 0, after_fork_in_child); }
+
+bnc_thread_statistics bnc_threads_read(void)
+{
+    return (bnc_thread_statistics){atomic_load(&run.together), atomic_load(&run.alone),
+                                   atomic_load(&run.stalled)};
+}
 
 #else /* a serial build */
 
@@ -199,9 +110,9 @@ void bnc_run(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads)
     run_serially(fn, arg, chunks);
 }
 
-int bnc_has_openmp(void) { return 0; }
 int bnc_thread_limit(void) { return 1; }
-static int start_team(void) { return 0; }
+static int start(void) { return 0; }
+bnc_thread_statistics bnc_threads_read(void) { return (bnc_thread_statistics){0, 0, 0}; }
 
 #endif
 
@@ -219,5 +130,5 @@ int bnc_pool_start(void);
 int bnc_runtime_start(void)
 {
     bnc_read_machine();
-    return start_team() || bnc_pool_start();
+    return start() || bnc_pool_start();
 }

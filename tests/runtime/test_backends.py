@@ -37,6 +37,7 @@ CORE_ONLY = {
     "select_isa",
     "has_openmp",
     "thread_limit",
+    "thread_statistics",
     "set_cpu_quota",
     "force_threads",
     "pool_statistics",
