@@ -33,38 +33,60 @@ BNC_INLINE int column_is_constant(const bnc_real *x, int64_t ld, int64_t rows)
     return x[0] == x[0];
 }
 
+/* a - b on the pipes that multiply, where additions are the bottleneck: a * one is exact, and `one` is what the compiler
+ * cannot know to be 1. */
+BNC_INLINE vreal minus(vreal a, vreal b, vreal one)
+{
+#ifdef __FMA__
+    return a * one - b;
+#else
+    (void)one;
+    return a - b;
+#endif
+}
+
+BNC_INLINE vreal unknown_one(void)
+{
+    bnc_real one = 1;
+    __asm__("" : "+m"(one));
+    return vset(one);
+}
+
 /* Sums of x - x[0] of `w` columns (whole vectors), row after row: memory is read as it lies, which also
  * brings the block into cache for the second pass. */
 static void sum_columns(const bnc_real *restrict x, int64_t ld, int64_t rows, int64_t w,
                         bnc_real *restrict sums)
 {
-    int64_t r = 0;
-    for (int64_t j = 0; j < w; j++) sums[j] = 0;
-    for (; r + 8 <= rows; r += 8)
+    const vreal one = unknown_one();
+    int64_t r = rows % 8;
+    for (int64_t j = 0; j < w; j += VL) {
+        vreal sum = vzero();
+        for (int64_t i = 1; i < r; i++) sum += vload(x + i * ld + j) - vload(x + j);
+        vstore(sums + j, sum);
+    }
+    for (; r < rows; r += 8)
         for (int64_t j = 0; j < w; j += VL) {
             const bnc_real *p = x + r * ld + j;
             const vreal first = vload(x + j);
             vreal pair[4];
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++)
-                pair[i] = (vload(p + 2 * i * ld) - first) + (vload(p + (2 * i + 1) * ld) - first);
+                pair[i] = minus(vload(p + 2 * i * ld), first, one) +
+                          minus(vload(p + (2 * i + 1) * ld), first, one);
             vstore(sums + j, vload(sums + j) + ((pair[0] + pair[1]) + (pair[2] + pair[3])));
         }
-    for (; r < rows; r++)
-        for (int64_t j = 0; j < w; j += VL)
-            vstore(sums + j, vload(sums + j) + (vload(x + r * ld + j) - vload(x + j)));
 }
 
 /* Four rows of `nv` vectors of columns: sums of d = x - k and of d*d. */
-BNC_INLINE void four_rows(const bnc_real *x, int64_t ld, const int nv, const vreal k[4], vreal s[4],
-                          vreal q[4])
+BNC_INLINE void four_rows(const bnc_real *x, int64_t ld, const int nv, const vreal k[4], vreal one,
+                          vreal s[4], vreal q[4])
 {
     vreal four[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) {
-            vreal d = vload(x + i * ld + v * VL) - k[v];
+            vreal d = minus(vload(x + i * ld + v * VL), k[v], one);
             s[v] += d;
             four[v] = i ? four[v] + d * d : d * d;
         }
@@ -76,6 +98,7 @@ BNC_INLINE void four_rows(const bnc_real *x, int64_t ld, const int nv, const vre
 BNC_INLINE void square_columns(const bnc_real *x, int64_t ld, int64_t rows, const bnc_real *sums,
                                const int nv, double *mean, double *m2)
 {
+    const vreal one = unknown_one();
     vreal s[4], q[4], k[4];
 #pragma GCC unroll 4
     for (int v = 0; v < nv; v++) {
@@ -83,7 +106,7 @@ BNC_INLINE void square_columns(const bnc_real *x, int64_t ld, int64_t rows, cons
         s[v] = q[v] = vzero();
     }
     int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) four_rows(x + r * ld, ld, nv, k, s, q);
+    for (; r + 4 <= rows; r += 4) four_rows(x + r * ld, ld, nv, k, one, s, q);
     for (; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) {
@@ -94,8 +117,9 @@ BNC_INLINE void square_columns(const bnc_real *x, int64_t ld, int64_t rows, cons
     bnc_real ks[4 * VL], ss[4 * VL], qs[4 * VL];
     for (int v = 0; v < nv; v++)
         vstore(ks + v * VL, k[v]), vstore(ss + v * VL, s[v]), vstore(qs + v * VL, q[v]);
-    const double n = (double)rows, over = 1 / n;
+    const double over = 1 / (double)rows;
     int doubtful = 0;
+#pragma omp simd reduction(| : doubtful)
     for (int j = 0; j < nv * VL; j++) {
         double sj = ss[j], left = (double)qs[j] - sj * sj * over;
         mean[j] = (double)ks[j] + sj * over;

@@ -8,6 +8,11 @@
 #define SMALLEST ((double)BNC_REAL_MIN * 16777216.0 * 65536.0)
 #define LARGEST ((double)BNC_REAL_MAX)
 
-static inline int suspicious(double m2) { return !BNC_F64 && !(m2 >= SMALLEST && m2 <= LARGEST); }
+/* Without branches, for loops over lanes. */
+static inline int suspicious(double m2)
+{
+    const int small = !(m2 >= SMALLEST), large = !(m2 <= LARGEST);
+    return !BNC_F64 && (small | large);
+}
 
 #endif
