@@ -1,80 +1,66 @@
-/* dx = (w - mean_w - x_hat mean_wx) inv_std, w = gamma g: the element-wise half of group norm's backward pass. Unlike batch
- * norm's, gamma differs within what is normalized together, and so cannot be a factor of the whole. */
+/* dx = (g gamma - offset - (x - hi) slope) inv_std, where slope = inv_std mean_wx and offset = mean_w - lo slope, of
+ * w = g gamma: the element-wise half of group norm's backward pass. Unlike batch norm's, gamma differs within what is
+ * normalized together, and so cannot be a factor of the whole. */
+#include "flat.h"
 #include "norm_gradient.h"
 
-struct channel {
-    bnc_real hi, lo, scale, shift, inv_std, mean_w, mean_wx, gamma;
-};
+enum { HI, SCALE, SHIFT, SLOPE, OFFSET, GAMMA, INV_STD, TERMS };
 
-BNC_INLINE struct channel channel_at(const struct bnc_coefficients *k, const bnc_real *gamma,
-                                     int64_t j)
+BNC_INLINE void gradient(struct bnc_arrays a, int64_t o, const vreal *k, int lanes, const int gate,
+                         const int stream)
 {
-    return (struct channel){k->hi[j],      k->lo[j],     k->scale[j],   k->shift[j],
-                            k->inv_std[j], k->mean_g[j], k->mean_gx[j], gamma[j]};
+    const vreal centred = bnc_in(a.x + o, lanes) - k[HI];
+    const vreal g = bnc_gated(gate, bnc_in(a.dy + o, lanes), centred, vzero(), k[SCALE], k[SHIFT]);
+    const vreal dx = ((g * k[GAMMA] - k[OFFSET]) - centred * k[SLOPE]) * k[INV_STD];
+    bnc_out(a.out + o, dx, lanes, stream);
 }
 
-BNC_INLINE bnc_real element(bnc_real x, bnc_real dy, struct channel ch, const int gate)
-{
-    const bnc_real centred = (x - ch.hi) - ch.lo;
-    const bnc_real w = BNC_G(gate, dy, centred, 0, ch.scale, ch.shift) * ch.gamma;
-    return ((w - ch.mean_w) - (centred * ch.inv_std) * ch.mean_wx) * ch.inv_std;
-}
+#define STEP(name, gate, stream)                                                    \
+    BNC_INLINE void name(struct bnc_arrays a, int64_t o, const vreal *k, int lanes) \
+    { gradient(a, o, k, lanes, gate, stream); }
+STEP(open, BNC_OPEN, 0)
+STEP(open_stream, BNC_OPEN, 1)
+STEP(from_x, BNC_FROM_X, 0)
+STEP(from_x_stream, BNC_FROM_X, 1)
 
-/* `rows` (a literal) rows at once, so that a column's coefficients are loaded once for all of them. */
-BNC_INLINE void some_rows(const bnc_real *restrict x, const bnc_real *restrict dy,
-                          bnc_real *restrict dx, const int rows, int64_t c,
-                          const bnc_real *restrict gamma, const struct bnc_coefficients *k,
-                          const int gate)
-{
-#pragma omp simd
-    for (int64_t j = 0; j < c; j++) {
-        const struct channel ch = channel_at(k, gamma, j);
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; r++)
-            dx[r * c + j] = element(x[r * c + j], dy[r * c + j], ch, gate);
-    }
-}
+#define VARIANTS(walk)              \
+    do {                            \
+        if (streaming && relu)      \
+            walk(1, from_x_stream); \
+        else if (streaming)         \
+            walk(1, open_stream);   \
+        else if (relu)              \
+            walk(0, from_x);        \
+        else                        \
+            walk(0, open);          \
+        if (streaming) bnc_fence(); \
+    } while (0)
 
-BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *dy, bnc_real *dx, int64_t rows,
-                             int64_t c, const bnc_real *gamma, const struct bnc_coefficients *k,
-                             const int gate)
-{
-    int64_t r = 0;
-    for (; c < BNC_WIDE && r + 4 <= rows; r += 4)
-        some_rows(x + r * c, dy + r * c, dx + r * c, 4, c, gamma, k, gate);
-    for (; r < rows; r++) some_rows(x + r * c, dy + r * c, dx + r * c, 1, c, gamma, k, gate);
-}
+BNC_INLINE struct bnc_terms terms_of(const struct bnc_coefficients *k, const bnc_real *gamma)
+{ return (struct bnc_terms){{k->hi, k->scale, k->shift, k->slope, k->offset, gamma, k->inv_std}}; }
 
-BNC_INLINE void slabs_body(const bnc_real *restrict x, const bnc_real *restrict dy,
-                           bnc_real *restrict dx, int64_t count, int64_t s, const bnc_real *gamma,
-                           const struct bnc_coefficients *k, const int gate)
-{
-    for (int64_t j = 0; j < count; j++) {
-        const struct channel ch = channel_at(k, gamma, j);
-#pragma omp simd
-        for (int64_t i = 0; i < s; i++)
-            dx[j * s + i] = element(x[j * s + i], dy[j * s + i], ch, gate);
-    }
-}
-
-/* x, dy, dx: (rows, c) */
+/* n elements of rows of `width`, the first one element `at` of its row */
 void BNC_KERNEL(columns_group_gradient)(const bnc_real *x, const bnc_real *dy, bnc_real *dx,
-                                        int64_t rows, int64_t c, const bnc_real *gamma,
-                                        const struct bnc_coefficients *k, int relu)
+                                        int64_t n, int64_t at, int64_t width, const bnc_real *gamma,
+                                        const struct bnc_coefficients *k, int relu, int streaming)
 {
-    if (relu)
-        columns_body(x, dy, dx, rows, c, gamma, k, BNC_FROM_X);
-    else
-        columns_body(x, dy, dx, rows, c, gamma, k, BNC_OPEN);
+    const struct bnc_arrays a = {.x = x, .dy = dy, .out = dx};
+    const struct bnc_terms t = terms_of(k, gamma);
+#define WALK(past_caches, step) bnc_walk_columns(a, n, at, width, t, TERMS, past_caches, step)
+    VARIANTS(WALK);
+#undef WALK
 }
 
-/* x, dy, dx: (count, s), one channel a slab; gamma and k start at the first slab's channel */
+/* n elements of slabs of s (at least a vector), the first one element `at` of a slab of channel `first` of `channels` */
 void BNC_KERNEL(slabs_group_gradient)(const bnc_real *x, const bnc_real *dy, bnc_real *dx,
-                                      int64_t count, int64_t s, const bnc_real *gamma,
-                                      const struct bnc_coefficients *k, int relu)
+                                      int64_t n, int64_t at, int64_t s, int64_t first,
+                                      int64_t channels, const bnc_real *gamma,
+                                      const struct bnc_coefficients *k, int relu, int streaming)
 {
-    if (relu)
-        slabs_body(x, dy, dx, count, s, gamma, k, BNC_FROM_X);
-    else
-        slabs_body(x, dy, dx, count, s, gamma, k, BNC_OPEN);
+    const struct bnc_arrays a = {.x = x, .dy = dy, .out = dx};
+    const struct bnc_terms t = terms_of(k, gamma);
+#define WALK(past_caches, step) \
+    bnc_walk_slabs(a, n, at, s, first, channels, t, TERMS, past_caches, step)
+    VARIANTS(WALK);
+#undef WALK
 }

@@ -41,17 +41,21 @@ BNC_INLINE void weighted(const bnc_real *gamma, const double *sum_g, const doubl
     *w = a, *wx = b;
 }
 
-/* The groups' means of w = gamma g and of w x_hat, `over` being 1 / values of a group, for each channel of theirs. gamma may
- * be NULL. */
+/* The groups' means of w = gamma g and of w x_hat (`over` is 1 / values of a group) as coefficients of each channel of
+ * theirs: slope = inv_std mean_wx, offset = mean_w - lo slope. mean, inv_std: (groups, channels); gamma may be NULL. */
 void BNC_KERNEL(group_means)(int64_t groups, int64_t channels, double over,
+                             const double *restrict mean, const double *restrict inv_std,
                              const bnc_real *restrict gamma, const double *restrict sum_g,
-                             const double *restrict sum_gx, bnc_real *restrict mean_w,
-                             bnc_real *restrict mean_wx)
+                             const double *restrict sum_gx, bnc_real *restrict slope,
+                             bnc_real *restrict offset)
 {
     for (int64_t from = 0; from < groups * channels; from += channels) {
         double w, wx;
         weighted(gamma, sum_g, sum_gx, from, from + channels, &w, &wx);
-        const bnc_real mean = (bnc_real)(w * over), mean_x = (bnc_real)(wx * over);
-        for (int64_t c = from; c < from + channels; c++) mean_w[c] = mean, mean_wx[c] = mean_x;
+        const double lo = mean[from] - (double)(bnc_real)mean[from];
+        const bnc_real each_slope = (bnc_real)(inv_std[from] * wx * over);
+        const bnc_real each_offset = (bnc_real)(w * over - lo * inv_std[from] * wx * over);
+        for (int64_t c = from; c < from + channels; c++)
+            slope[c] = each_slope, offset[c] = each_offset;
     }
 }

@@ -14,18 +14,17 @@
 #endif
 #define BNC_OP(name) BNC_NAME4(bnc_, name, BNC_SUFFIX, )
 
-/* Rows of so many columns are taken one by one, shorter ones four together, which saves loads of
- * coefficients: four places in memory at such a distance from each other defeat the prefetchers. */
-enum { BNC_WIDE = 256 };
+enum { BNC_LANES = 16 }; /* values of the widest vector of any instruction set and dtype */
 
-/* Per-channel numbers of a norm's element-wise passes. The mean is hi + lo: what float32 cannot hold is kept apart.
- * Members a pass does not need may be NULL. */
+/* Per-channel numbers of a norm's element-wise passes. The mean is hi + lo: what float32 cannot hold is folded into shift
+ * and offset. Members a pass does not need may be NULL. */
 struct bnc_coefficients {
-    const bnc_real *hi, *lo;       /* (c,) mean */
-    const bnc_real *scale, *shift; /* (c,) gamma inv_std, beta */
+    const bnc_real *hi;            /* (c,) mean */
+    const bnc_real *scale, *shift; /* (c,) gamma inv_std, beta - lo scale */
     const bnc_real *inv_std;       /* (c,) */
-    const bnc_real *mean_g,
-        *mean_gx; /* (c,) sums / m; both NULL when the statistics are constants */
+    const bnc_real *slope,
+        *offset; /* (c,) inv_std mean_gx, mean_g - lo slope, of the means of g and g x_hat;
+                                       both NULL when the statistics are constants */
 };
 
 /* A norm over rows: x_hat = (x - mean[r]) inv_std[r], or x inv_std[r] without `mean` (RMS norm). The members start at the

@@ -9,17 +9,24 @@ K(slabs_moments,
   (const bnc_real *x, int64_t count, int64_t stride, int64_t len, double *mean, double *m2))
 K(columns_moments_near, (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, const double *near,
                          double *mean, double *m2))
-K(slabs_moments_near, (const bnc_real *x, int64_t count, int64_t stride, int64_t len, double near,
-                       double *mean, double *m2))
+K(slabs_moments_near, (const bnc_real *x, int64_t items, int64_t pitch, int64_t channels,
+                       int64_t stride, int64_t len, const double *near, double *mean, double *m2))
+K(columns_shift, (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, double *near))
+K(slabs_shift, (const bnc_real *x, int64_t channels, int64_t stride, int64_t len, double *near))
 K(merge_moments, (int64_t c, double n1, double *mean1, double *m2_1, double n2, const double *mean2,
                   const double *m2_2))
 /* weighted_moments.c: the same of weighted rows, in double */
 K(weighted_moments, (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, const double *w,
                      double total, const double *near, double *mean, double *m2))
 /* norm_coefficients.c: statistics -> what the element-wise passes need */
-K(forward_coefficients, (int64_t c, const double *mean, const double *inv_std, const double *r,
-                         const double *d, const bnc_real *gamma, const bnc_real *beta, bnc_real *hi,
-                         bnc_real *lo, bnc_real *scale, bnc_real *shift))
+K(forward_coefficients,
+  (int64_t c, const double *mean, const double *inv_std, const double *r, const double *d,
+   const bnc_real *gamma, const bnc_real *beta, bnc_real *hi, bnc_real *scale, bnc_real *shift))
+K(gradient_coefficients,
+  (int64_t c, double over, const double *mean, const double *inv_std, const double *sum_g,
+   const double *sum_gx, bnc_real *slope, bnc_real *offset))
+K(centre_sums,
+  (int64_t c, const double *mean, const double *inv_std, const double *sum_g, double *sum_gx))
 K(finish_statistics,
   (int64_t c, double m, double momentum, double eps, int unbiased, const double *mean,
    double *m2_to_inv_std, bnc_real *running_mean, bnc_real *running_var))
@@ -28,37 +35,42 @@ K(renorm_statistics,
    double *m2_to_inv_std, double *r, double *d, bnc_real *running_mean, bnc_real *running_std))
 K(inverse_std, (int64_t c, double eps, const bnc_real *mean, const bnc_real *var, double *mean64,
                 double *inv_std))
-/* norm_normalize.c: y = act((x - mean) scale + shift [+ residual]) */
-K(columns_normalize, (const bnc_real *x, const bnc_real *residual, bnc_real *y, int64_t rows,
-                      int64_t c, const struct bnc_coefficients *k, int relu))
-K(slabs_normalize, (const bnc_real *x, const bnc_real *residual, bnc_real *y, int64_t count,
-                    int64_t s, const struct bnc_coefficients *k, int relu))
-/* norm_gradient_sums.c: sum of g and of g x_hat, added to the doubles given */
+/* norm_normalize.c: y = act((x - mean) scale + shift [+ residual]) of n elements from element `at` of a row or slab on */
+K(columns_normalize,
+  (const bnc_real *x, const bnc_real *residual, bnc_real *y, int64_t n, int64_t at, int64_t width,
+   const struct bnc_coefficients *k, int relu, int streaming))
+K(slabs_normalize,
+  (const bnc_real *x, const bnc_real *residual, bnc_real *y, int64_t n, int64_t at, int64_t s,
+   int64_t first, int64_t channels, const struct bnc_coefficients *k, int relu, int streaming))
+/* norm_gradient_sums.c, norm_gradient_sums_slabs.c: sum of g and of g (x - hi) inv_std, added to the doubles given */
 K(columns_gradient_sums,
   (const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows, int64_t c,
    const struct bnc_coefficients *k, int relu, double *sum_g, double *sum_gx))
-K(slabs_gradient_sums, (const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t count,
-                        int64_t stride, int64_t len, const struct bnc_coefficients *k,
-                        int64_t channel, int relu, double *sum_g, double *sum_gx))
+K(slabs_gradient_sums,
+  (const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t items, int64_t pitch,
+   int64_t channels, int64_t stride, int64_t len, const struct bnc_coefficients *k, int64_t first,
+   int relu, double *sum_g, double *sum_gx))
 /* norm_input_gradient.c: dx = (g - mean_g - x_hat mean_gx) scale */
 K(columns_input_gradient,
   (const bnc_real *x, const bnc_real *dy, const bnc_real *y, bnc_real *dx, bnc_real *dresidual,
-   int64_t rows, int64_t c, const struct bnc_coefficients *k, int relu))
+   int64_t n, int64_t at, int64_t width, const struct bnc_coefficients *k, int relu, int streaming))
 K(slabs_input_gradient,
   (const bnc_real *x, const bnc_real *dy, const bnc_real *y, bnc_real *dx, bnc_real *dresidual,
-   int64_t count, int64_t s, const struct bnc_coefficients *k, int relu))
+   int64_t n, int64_t at, int64_t s, int64_t first, int64_t channels,
+   const struct bnc_coefficients *k, int relu, int streaming))
 /* group_means.c: what group norm's statistics are to channels, and channels' gradient sums to groups */
 K(group_to_channels, (int64_t groups, int64_t channels, const double *mean, const double *inv_std,
                       double *channel_mean, double *channel_inv_std))
-K(group_means, (int64_t groups, int64_t channels, double over, const bnc_real *gamma,
-                const double *sum_g, const double *sum_gx, bnc_real *mean_w, bnc_real *mean_wx))
-/* group_input_gradient.c: dx = (g gamma - mean_w - x_hat mean_wx) inv_std; k's mean_g and mean_gx are those of w = g gamma */
+K(group_means, (int64_t groups, int64_t channels, double over, const double *mean,
+                const double *inv_std, const bnc_real *gamma, const double *sum_g,
+                const double *sum_gx, bnc_real *slope, bnc_real *offset))
+/* group_input_gradient.c: dx = (g gamma - mean_w - x_hat mean_wx) inv_std; k's slope and offset are those of w = g gamma */
 K(columns_group_gradient,
-  (const bnc_real *x, const bnc_real *dy, bnc_real *dx, int64_t rows, int64_t c,
-   const bnc_real *gamma, const struct bnc_coefficients *k, int relu))
-K(slabs_group_gradient,
-  (const bnc_real *x, const bnc_real *dy, bnc_real *dx, int64_t count, int64_t s,
-   const bnc_real *gamma, const struct bnc_coefficients *k, int relu))
+  (const bnc_real *x, const bnc_real *dy, bnc_real *dx, int64_t n, int64_t at, int64_t width,
+   const bnc_real *gamma, const struct bnc_coefficients *k, int relu, int streaming))
+K(slabs_group_gradient, (const bnc_real *x, const bnc_real *dy, bnc_real *dx, int64_t n, int64_t at,
+                         int64_t s, int64_t first, int64_t channels, const bnc_real *gamma,
+                         const struct bnc_coefficients *k, int relu, int streaming))
 /* rows_statistics.c: per row of a block; `ld` is the row pitch */
 K(rows_moments,
   (const bnc_real *x, int64_t ld, int64_t rows, int64_t width, double *mean, double *m2))

@@ -59,30 +59,47 @@ void BNC_KERNEL(renorm_statistics)(int64_t c, double m, double momentum, double 
     }
 }
 
-/* hi + lo = mean to twice the precision of bnc_real; scale = gamma inv_std r; shift = beta + gamma d. gamma, beta may
- * be NULL, r and d both. */
+/* hi + lo = mean to twice the precision of bnc_real; scale = gamma inv_std r; shift = beta + gamma d - lo scale. gamma, beta
+ * may be NULL, r and d both. */
 void BNC_KERNEL(forward_coefficients)(int64_t c, const double *restrict mean,
                                       const double *restrict inv_std, const double *restrict r,
                                       const double *restrict d, const bnc_real *restrict gamma,
                                       const bnc_real *restrict beta, bnc_real *restrict hi,
-                                      bnc_real *restrict lo, bnc_real *restrict scale,
-                                      bnc_real *restrict shift)
+                                      bnc_real *restrict scale, bnc_real *restrict shift)
 {
 #pragma omp simd
     for (int64_t j = 0; j < c; j++) {
+        const double weight = gamma ? (double)gamma[j] : 1.0;
+        const double exact = weight * (r ? r[j] : 1.0) * inv_std[j];
+        const double from = (beta ? (double)beta[j] : 0.0) + (d ? weight * d[j] : 0.0);
         hi[j] = (bnc_real)mean[j];
-        lo[j] = (bnc_real)(mean[j] - (double)hi[j]);
+        scale[j] = (bnc_real)exact;
+        shift[j] = (bnc_real)(from - (mean[j] - (double)hi[j]) * exact);
     }
+}
+
+/* slope = inv_std mean_gx, offset = mean_g - lo slope, from the sums over 1 / `over` values. */
+void BNC_KERNEL(gradient_coefficients)(int64_t c, double over, const double *restrict mean,
+                                       const double *restrict inv_std, const double *restrict sum_g,
+                                       const double *restrict sum_gx, bnc_real *restrict slope,
+                                       bnc_real *restrict offset)
+{
 #pragma omp simd
-    for (int64_t j = 0; j < c; j++)
-        scale[j] = (bnc_real)((gamma ? (double)gamma[j] : 1.0) * (r ? r[j] : 1.0) * inv_std[j]);
-    if (d) {
-#pragma omp simd
-        for (int64_t j = 0; j < c; j++)
-            shift[j] = (bnc_real)((beta ? (double)beta[j] : 0.0) +
-                                  (gamma ? (double)gamma[j] : 1.0) * d[j]);
-        return;
+    for (int64_t j = 0; j < c; j++) {
+        const double exact = inv_std[j] * (sum_gx[j] * over);
+        const double lo = mean[j] - (double)(bnc_real)mean[j];
+        slope[j] = (bnc_real)exact;
+        offset[j] = (bnc_real)(sum_g[j] * over - lo * exact);
     }
+}
+
+/* Sums of g (x - hi) inv_std, hi and inv_std being bnc_real, become those of g (x - mean) inv_std. */
+void BNC_KERNEL(centre_sums)(int64_t c, const double *restrict mean, const double *restrict inv_std,
+                             const double *restrict sum_g, double *restrict sum_gx)
+{
 #pragma omp simd
-    for (int64_t j = 0; j < c; j++) shift[j] = beta ? beta[j] : 0;
+    for (int64_t j = 0; j < c; j++) {
+        const double lo = mean[j] - (double)(bnc_real)mean[j];
+        sum_gx[j] -= lo * (double)(bnc_real)inv_std[j] * sum_g[j];
+    }
 }

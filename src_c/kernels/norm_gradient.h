@@ -9,10 +9,13 @@ enum { BNC_OPEN, BNC_FROM_X, BNC_FROM_Y };
 
 #define BNC_GATE(relu, y) (!(relu) ? BNC_OPEN : (y) ? BNC_FROM_Y : BNC_FROM_X)
 
-/* dy where the ReLU was open. `centred` = (x - hi) - lo; a NaN in front of the ReLU lets the gradient pass. */
-#define BNC_G(gate, dy, centred, y, scale, shift)   \
-    ((gate) == BNC_OPEN     ? (dy)                  \
-     : (gate) == BNC_FROM_Y ? ((y) <= 0 ? 0 : (dy)) \
-                            : ((centred) * (scale) + (shift) <= 0 ? 0 : (dy)))
+/* dy where the ReLU was open. centred = x - hi; a NaN in front of the ReLU lets the gradient pass. */
+BNC_INLINE vreal bnc_gated(const int gate, vreal dy, vreal centred, vreal y, vreal scale,
+                           vreal shift)
+{
+    if (gate == BNC_FROM_Y) return vandnot((vint)(y <= vzero()), dy);
+    if (gate == BNC_FROM_X) return vandnot((vint)(centred * scale + shift <= vzero()), dy);
+    return dy;
+}
 
 #endif

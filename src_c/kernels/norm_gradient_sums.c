@@ -1,162 +1,173 @@
-/* sum of g and of g x_hat per channel: the reduction half of the backward pass; also the gradients of beta and gamma.
- * x_hat = ((x - hi) - lo) inv_std is of the order of 1, so the products stay in range whatever the scale of x. */
+/* sum of g and of g x_hat per column: the reduction half of the backward pass; also the gradients of beta and gamma. Slabs:
+ * norm_gradient_sums_slabs.c.
+ * x_hat is taken as (x - hi) inv_std, of the order of 1, so that the products stay in range whatever the scale of x; what hi
+ * lacks of the mean is put right in the sums, in double, by their reader.
+ * Long rows are taken eight together in panels of four vectors, whose sums stay in registers; the next eight are fetched
+ * meanwhile in the order of the memory, which panels alone would hide from the prefetchers. */
 #include "norm_gradient.h"
 
-BNC_INLINE vreal gated(const int gate, vreal dy, vreal centred, const bnc_real *y, vreal scale,
-                       vreal shift)
-{
-    if (gate == BNC_FROM_Y) return vandnot((vint)(vload(y) <= vzero()), dy);
-    if (gate == BNC_FROM_X) return vandnot((vint)(centred * scale + shift <= vzero()), dy);
-    return dy;
-}
+struct rows {
+    const bnc_real *x, *dy, *y;
+    int64_t ld;
+};
 
-/* `rows` (a literal) rows of `w` columns (whole vectors) from column j0 on, added to float sums that
- * stay in cache. Row after row: memory is read as it lies. */
-BNC_INLINE void some_rows(const bnc_real *restrict x, const bnc_real *restrict dy,
-                          const bnc_real *restrict y, const int rows, int64_t ld, int64_t w,
-                          int64_t j0, const struct bnc_coefficients *k, const int gate,
-                          bnc_real *restrict sum, bnc_real *restrict sum_x)
+BNC_INLINE struct rows rows_from(struct rows a, int64_t o)
+{ return (struct rows){a.x + o, a.dy + o, a.y + o, a.ld}; }
+
+/* Columns of a panel: their numbers, and float sums of few rows. */
+struct panel {
+    vreal hi, inv_std, scale, shift, s, t;
+};
+
+BNC_INLINE void open_panel(const struct bnc_coefficients *k, int64_t c, const int nv,
+                           const int gate, struct panel *p)
 {
-    for (int64_t j = 0; j < w; j += VL) {
-        const int64_t c = j0 + j;
-        const vreal hi = vload(k->hi + c), lo = vload(k->lo + c), inv_std = vload(k->inv_std + c);
-        const vreal scale = gate == BNC_FROM_X ? vload(k->scale + c) : vzero();
-        const vreal shift = gate == BNC_FROM_X ? vload(k->shift + c) : vzero();
-        vreal s = vload(sum + j), t = vload(sum_x + j);
 #pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) {
-            const int64_t o = r * ld + j;
-            const vreal centred = (vload(x + o) - hi) - lo;
-            const vreal g = gated(gate, vload(dy + o), centred, y + o, scale, shift);
-            s += g;
-            t += g * (centred * inv_std);
-        }
-        vstore(sum + j, s);
-        vstore(sum_x + j, t);
+    for (int v = 0; v < nv; v++) {
+        p[v].hi = vload(k->hi + c + v * VL);
+        p[v].inv_std = vload(k->inv_std + c + v * VL);
+        p[v].scale = gate == BNC_FROM_X ? vload(k->scale + c + v * VL) : vzero();
+        p[v].shift = gate == BNC_FROM_X ? vload(k->shift + c + v * VL) : vzero();
+        p[v].s = p[v].t = vzero();
     }
 }
 
-BNC_INLINE void one_column(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows,
-                           int64_t ld, int64_t j, const struct bnc_coefficients *k, const int gate,
-                           double *sum_g, double *sum_gx)
+BNC_INLINE void add_row(struct rows a, const int nv, const int gate, struct panel *p)
 {
-    double s = 0, t = 0;
-    for (int64_t r = 0; r < rows; r++) {
-        const int64_t o = r * ld + j;
-        bnc_real centred = (x[o] - k->hi[j]) - k->lo[j];
-        bnc_real g = BNC_G(gate, dy[o], centred, y[o], k->scale[j], k->shift[j]);
-        s += (double)g;
-        t += (double)(g * (centred * k->inv_std[j]));
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) {
+        const vreal centred = vload(a.x + v * VL) - p[v].hi;
+        const vreal y = gate == BNC_FROM_Y ? vload(a.y + v * VL) : vzero();
+        const vreal g = bnc_gated(gate, vload(a.dy + v * VL), centred, y, p[v].scale, p[v].shift);
+        p[v].s += g;
+        p[v].t += g * (centred * p[v].inv_std);
     }
-    sum_g[j] += s;
-    sum_gx[j] += t;
 }
 
-enum { GROUP = 512 }; /* columns of a group: their sums stay in the first-level cache */
+BNC_INLINE void close_panel(const struct panel *p, const int nv, bnc_real *s, bnc_real *t)
+{
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) {
+        vstore(s + v * VL, vload(s + v * VL) + p[v].s);
+        vstore(t + v * VL, vload(t + v * VL) + p[v].t);
+    }
+}
+
+/* All rows of up to four vectors: memory as it lies. nv is a literal. */
+BNC_INLINE void narrow(struct rows a, int64_t rows, int64_t c, const struct bnc_coefficients *k,
+                       const int nv, const int gate, bnc_real *s, bnc_real *t)
+{
+    struct panel p[4];
+    open_panel(k, c, nv, gate, p);
+    for (int64_t r = 0; r < rows; r++) add_row(rows_from(a, r * a.ld), nv, gate, p);
+    close_panel(p, nv, s, t);
+}
+
+enum { TOGETHER = 8 }; /* rows */
+
+/* `fetch`: how far behind the panel's rows lie the values to fetch while they are added up. */
+BNC_INLINE void together(struct rows a, int64_t c, const struct bnc_coefficients *k, const int nv,
+                         const int gate, int64_t fetch, bnc_real *s, bnc_real *t)
+{
+    struct panel p[4];
+    open_panel(k, c, nv, gate, p);
+#pragma GCC unroll 8
+    for (int r = 0; r < TOGETHER; r++) {
+        for (int v = 0; v < nv; v++) {
+            __builtin_prefetch(a.x + fetch + (r * nv + v) * VL, 0, 2);
+            __builtin_prefetch(a.dy + fetch + (r * nv + v) * VL, 0, 2);
+            if (gate == BNC_FROM_Y) __builtin_prefetch(a.y + fetch + (r * nv + v) * VL, 0, 2);
+        }
+        add_row(rows_from(a, r * a.ld), nv, gate, p);
+    }
+    close_panel(p, nv, s, t);
+}
+
+/* Columns [c, c + w), whole vectors, of rows that hold `a.ld`. */
+BNC_INLINE void wide(struct rows a, int64_t rows, int64_t c, int64_t w,
+                     const struct bnc_coefficients *k, const int gate, bnc_real *s, bnc_real *t)
+{
+    int64_t r = 0;
+    for (; r + TOGETHER <= rows; r += TOGETHER) {
+        const struct rows here = rows_from(a, r * a.ld);
+        int64_t j =
+            0; /* the panel at j fetches the TOGETHER j values from the next rows' start on */
+        for (; j + 4 * VL <= w; j += 4 * VL)
+            together(rows_from(here, j), c + j, k, 4, gate, TOGETHER * a.ld + (TOGETHER - 1) * j,
+                     s + j, t + j);
+        for (; j < w; j += VL)
+            together(rows_from(here, j), c + j, k, 1, gate, TOGETHER * a.ld + (TOGETHER - 1) * j,
+                     s + j, t + j);
+    }
+    for (int64_t j = 0; j < w; j += VL)
+        narrow(rows_from(a, r * a.ld + j), rows - r, c + j, k, 1, gate, s + j, t + j);
+}
+
+enum { GROUP = 2048 }; /* columns of a group */
 
 /* Columns [j0, j0 + w), whole vectors; those from `from` on are added to the results. */
-BNC_INLINE void group(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows,
-                      int64_t ld, int64_t j0, int64_t w, int64_t from,
+BNC_INLINE void group(struct rows a, int64_t rows, int64_t j0, int64_t w, int64_t from,
                       const struct bnc_coefficients *k, const int gate, double *sum_g,
                       double *sum_gx)
 {
     bnc_real s[GROUP], t[GROUP];
     for (int64_t j = 0; j < w; j++) s[j] = t[j] = 0;
-    int64_t r = 0, o = j0;
-    for (; ld < BNC_WIDE && r + 4 <= rows; r += 4, o += 4 * ld)
-        some_rows(x + o, dy + o, y + o, 4, ld, w, j0, k, gate, s, t);
-    for (; r < rows; r++, o += ld) some_rows(x + o, dy + o, y + o, 1, ld, w, j0, k, gate, s, t);
+    a = rows_from(a, j0);
+    switch (w / VL) {
+    case 1: narrow(a, rows, j0, k, 1, gate, s, t); break;
+    case 2: narrow(a, rows, j0, k, 2, gate, s, t); break;
+    case 3: narrow(a, rows, j0, k, 3, gate, s, t); break;
+    case 4: narrow(a, rows, j0, k, 4, gate, s, t); break;
+    default: wide(a, rows, j0, w, k, gate, s, t);
+    }
     for (int64_t j = from - j0; j < w; j++) {
         sum_g[j0 + j] += (double)s[j];
         sum_gx[j0 + j] += (double)t[j];
     }
 }
 
-BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows,
-                             int64_t c, const struct bnc_coefficients *k, const int gate,
-                             double *sum_g, double *sum_gx)
+/* Columns of an array narrower than a vector: through a block that is one vector wide. */
+BNC_INLINE void part(struct rows a, int64_t rows, int64_t c, const struct bnc_coefficients *k,
+                     const int gate, double *sum_g, double *sum_gx)
+{
+    struct panel p = {.hi = vload_part(k->hi, c), .inv_std = vload_part(k->inv_std, c)};
+    if (gate == BNC_FROM_X) p.scale = vload_part(k->scale, c), p.shift = vload_part(k->shift, c);
+    for (int64_t r = 0; r < rows; r++, a = rows_from(a, a.ld)) {
+        const vreal centred = vload_part(a.x, c) - p.hi;
+        const vreal y = gate == BNC_FROM_Y ? vload_part(a.y, c) : vzero();
+        const vreal g = bnc_gated(gate, vload_part(a.dy, c), centred, y, p.scale, p.shift);
+        p.s += g;
+        p.t += g * (centred * p.inv_std);
+    }
+    for (int64_t j = 0; j < c; j++) sum_g[j] += (double)p.s[j], sum_gx[j] += (double)p.t[j];
+}
+
+BNC_INLINE void columns_body(struct rows a, int64_t rows, int64_t c,
+                             const struct bnc_coefficients *k, const int gate, double *sum_g,
+                             double *sum_gx)
 {
     const int64_t whole = c / VL * VL;
     for (int64_t j = 0; j < whole; j += GROUP) {
         const int64_t w = whole - j < GROUP ? whole - j : GROUP;
-        group(x, dy, y, rows, c, j, w, j, k, gate, sum_g, sum_gx);
+        group(a, rows, j, w, j, k, gate, sum_g, sum_gx);
     }
     if (whole &&
         whole < c) /* the last vector overlaps columns already added: only its end counts */
-        group(x, dy, y, rows, c, c - VL, VL, whole, k, gate, sum_g, sum_gx);
-    else
-        for (int64_t j = whole; j < c; j++)
-            one_column(x, dy, y, rows, c, j, k, gate, sum_g, sum_gx);
+        group(a, rows, c - VL, VL, whole, k, gate, sum_g, sum_gx);
+    else if (whole < c)
+        part(a, rows, c, k, gate, sum_g, sum_gx);
 }
 
-/* x, dy, y (or NULL): (rows, c); adds to sum_g (c,), sum_gx (c,). rows at most a few hundred. */
+/* x, dy, y (or NULL): (rows, c); adds to sum_g (c,), sum_gx (c,). rows at most a few hundred: float lanes add them up. */
 void BNC_KERNEL(columns_gradient_sums)(const bnc_real *restrict x, const bnc_real *restrict dy,
                                        const bnc_real *y, int64_t rows, int64_t c,
                                        const struct bnc_coefficients *k, int relu,
                                        double *restrict sum_g, double *restrict sum_gx)
 {
+    const struct rows a = {x, dy, y ? y : x, c};
     switch (BNC_GATE(relu, y)) {
-    case BNC_OPEN: columns_body(x, dy, x, rows, c, k, BNC_OPEN, sum_g, sum_gx); break;
-    case BNC_FROM_X: columns_body(x, dy, x, rows, c, k, BNC_FROM_X, sum_g, sum_gx); break;
-    default: columns_body(x, dy, y, rows, c, k, BNC_FROM_Y, sum_g, sum_gx);
-    }
-}
-
-struct channel {
-    bnc_real hi, lo, inv_std, scale, shift;
-};
-
-BNC_INLINE void piece(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t len,
-                      struct channel ch, const int gate, vreal s[2], vreal t[2], double tail[2])
-{
-    int64_t i = 0;
-    const vreal hi = vset(ch.hi), lo = vset(ch.lo), inv = vset(ch.inv_std), scale = vset(ch.scale),
-                shift = vset(ch.shift);
-    for (; i + 2 * VL <= len; i += 2 * VL)
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; v++) {
-            vreal centred = (vload(x + i + v * VL) - hi) - lo;
-            vreal g = gated(gate, vload(dy + i + v * VL), centred, y + i + v * VL, scale, shift);
-            s[v] += g;
-            t[v] += g * (centred * inv);
-        }
-    for (; i + VL <= len; i += VL) {
-        vreal centred = (vload(x + i) - hi) - lo;
-        vreal g = gated(gate, vload(dy + i), centred, y + i, scale, shift);
-        s[0] += g;
-        t[0] += g * (centred * inv);
-    }
-    for (; i < len; i++) {
-        bnc_real centred = (x[i] - ch.hi) - ch.lo;
-        bnc_real g = BNC_G(gate, dy[i], centred, y[i], ch.scale, ch.shift);
-        tail[0] += (double)g;
-        tail[1] += (double)(g * (centred * ch.inv_std));
-    }
-}
-
-BNC_INLINE void slabs_body(const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t count,
-                           int64_t stride, int64_t len, struct channel ch, const int gate,
-                           double *sum_g, double *sum_gx)
-{
-    vreal s[2] = {{0}}, t[2] = {{0}};
-    double tail[2] = {0, 0};
-    for (int64_t i = 0; i < count; i++)
-        piece(x + i * stride, dy + i * stride, y + i * stride, len, ch, gate, s, t, tail);
-    *sum_g += vsum(s[0] + s[1]) + tail[0];
-    *sum_gx += vsum(t[0] + t[1]) + tail[1];
-}
-
-/* One channel: `count` pieces of `len` values, `stride` apart; adds to *sum_g, *sum_gx. count * len at most some 4096. */
-void BNC_KERNEL(slabs_gradient_sums)(const bnc_real *restrict x, const bnc_real *restrict dy,
-                                     const bnc_real *y, int64_t count, int64_t stride, int64_t len,
-                                     const struct bnc_coefficients *k, int64_t channel, int relu,
-                                     double *restrict sum_g, double *restrict sum_gx)
-{
-    const struct channel ch = {k->hi[channel], k->lo[channel], k->inv_std[channel],
-                               k->scale[channel], k->shift[channel]};
-    switch (BNC_GATE(relu, y)) {
-    case BNC_OPEN: slabs_body(x, dy, x, count, stride, len, ch, BNC_OPEN, sum_g, sum_gx); break;
-    case BNC_FROM_X: slabs_body(x, dy, x, count, stride, len, ch, BNC_FROM_X, sum_g, sum_gx); break;
-    default: slabs_body(x, dy, y, count, stride, len, ch, BNC_FROM_Y, sum_g, sum_gx);
+    case BNC_OPEN: columns_body(a, rows, c, k, BNC_OPEN, sum_g, sum_gx); break;
+    case BNC_FROM_X: columns_body(a, rows, c, k, BNC_FROM_X, sum_g, sum_gx); break;
+    default: columns_body(a, rows, c, k, BNC_FROM_Y, sum_g, sum_gx);
     }
 }

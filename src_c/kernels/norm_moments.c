@@ -132,7 +132,7 @@ BNC_INLINE void square_columns(const bnc_real *x, int64_t ld, int64_t rows, cons
                 column_in_double(x + j, ld, rows, mean + j, m2 + j);
 }
 
-enum { GROUP = 1024 }; /* columns of a group: their sums stay in the first-level cache */
+enum { GROUP = 2048 }; /* columns of a group */
 
 static void two_passes(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, double *mean,
                        double *m2)
@@ -145,10 +145,14 @@ static void two_passes(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, d
     for (; j < w; j += VL) square_columns(x + j, ld, rows, sums + j, 1, mean + j, m2 + j);
 }
 
-/* Sums around a shift of a vector of columns: d = x - k, d*d of up to four rows, d*d. */
+/* Sums around a shift k of a vector of columns: of d = x - k and of d*d. */
 struct around {
-    vreal k, s, four, q;
+    vreal k, s, q, all;
 };
+
+enum {
+    CAREFUL_ROWS = 64
+}; /* few squares a lane: beside a far value each addition rounds the same way */
 
 /* Up to eight vectors of columns, in registers; rows are a multiple of 4, nv is a literal. */
 BNC_INLINE void narrow_sums(const bnc_real *x, int64_t ld, int64_t rows, const int nv,
@@ -170,35 +174,49 @@ BNC_INLINE void narrow_sums(const bnc_real *x, int64_t ld, int64_t rows, const i
         for (int v = 0; v < nv; v++) q[v] += four[v];
     }
 #pragma GCC unroll 8
-    for (int v = 0; v < nv; v++) a[v].s = s[v], a[v].q = q[v];
+    for (int v = 0; v < nv; v++) a[v].s += s[v], a[v].q += q[v];
 }
 
-/* Any number of vectors: row number `turn` of four, a literal. */
-BNC_INLINE void add_row(const bnc_real *x, int64_t nv, const int turn, struct around *a)
+enum { TOGETHER = 8 }; /* rows of a panel */
+
+/* Rows of a panel of `nv` vectors, a literal; meanwhile as many values from `fetch` on are brought nearer. */
+BNC_INLINE void panel_sums(const bnc_real *x, int64_t ld, const int nv, int64_t fetch,
+                           struct around *a)
 {
-    for (int64_t v = 0; v < nv; v++) {
-        const vreal d = vload(x + v * VL) - a[v].k;
-        const vreal four = turn ? a[v].four + d * d : d * d;
-        a[v].s += d;
-        if (turn < 3)
-            a[v].four = four;
-        else
-            a[v].q += four;
+    vreal s[4], q[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) s[v] = q[v] = vzero();
+#pragma GCC unroll 8
+    for (int r = 0; r < TOGETHER; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) {
+            const vreal d = vload(x + r * ld + v * VL) - a[v].k;
+            __builtin_prefetch(x + fetch + (r * nv + v) * VL, 0, 2);
+            s[v] += d;
+            q[v] += d * d;
+        }
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) a[v].s += s[v], a[v].q += q[v];
+}
+
+/* Any number of vectors: eight rows together in panels whose sums stay in registers. The next eight are fetched in the
+ * order of the memory, which panels alone would hide from the prefetchers: without, this is several times slower. */
+static void wide_sums(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, struct around *a)
+{
+    for (int64_t r = 0; r < rows; r += TOGETHER) {
+        int64_t v =
+            0; /* the panel at v fetches TOGETHER times its values from the next rows' start on */
+        for (; v + 4 <= nv; v += 4)
+            panel_sums(x + r * ld + v * VL, ld, 4, TOGETHER * ld + (TOGETHER - 1) * v * VL, a + v);
+        for (; v < nv; v++)
+            panel_sums(x + r * ld + v * VL, ld, 1, TOGETHER * ld + (TOGETHER - 1) * v * VL, a + v);
     }
 }
 
-static void wide_sums(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, struct around *a)
+/* Few rows, as they lie in memory: any other order is several times slower. Adds to the sums. */
+static void add_rows(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, struct around *a)
 {
-    for (int64_t v = 0; v < nv; v++) a[v].s = a[v].q = vzero();
-    for (int64_t r = 0; r < rows; r += 4)
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) add_row(x + (r + i) * ld, nv, i, a);
-}
-
-/* All rows, as they lie in memory: any other order, even of a few rows side by side, is several times slower. */
-static void sums_around(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, struct around *a)
-{
-    const int64_t whole = rows / 4 * 4;
+    const int64_t unit = nv <= 8 ? 4 : TOGETHER, whole = rows / unit * unit;
     switch (nv) {
     case 1: narrow_sums(x, ld, whole, 1, a); break;
     case 2: narrow_sums(x, ld, whole, 2, a); break;
@@ -216,6 +234,32 @@ static void sums_around(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv,
             a[v].s += d;
             a[v].q += d * d;
         }
+}
+
+/* Sums of CAREFUL_ROWS each are added up apart, so that every addition has operands of similar size. */
+static void sums_around(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, struct around *a)
+{
+    for (int64_t v = 0; v < nv; v++) a[v].s = a[v].q = a[v].all = vzero();
+    for (int64_t r = 0; r < rows; r += CAREFUL_ROWS) {
+        add_rows(x + r * ld, ld, rows - r < CAREFUL_ROWS ? rows - r : CAREFUL_ROWS, nv, a);
+        for (int64_t v = 0; v < nv; v++) a[v].all += a[v].q, a[v].q = vzero();
+    }
+    for (int64_t v = 0; v < nv; v++) a[v].q = a[v].all;
+}
+
+/* One vector of columns, carefully. */
+static void measure_again(const bnc_real *x, int64_t ld, int64_t rows, double *mean, double *m2)
+{
+    double block_mean[VL], block_m2[VL];
+    for (int64_t r = 0; r < rows; r += CAREFUL_ROWS) {
+        const int64_t some = rows - r < CAREFUL_ROWS ? rows - r : CAREFUL_ROWS;
+        if (r == 0) {
+            two_passes(x, ld, some, VL, mean, m2);
+            continue;
+        }
+        two_passes(x + r * ld, ld, some, VL, block_mean, block_m2);
+        BNC_KERNEL(merge_moments)(VL, (double)r, mean, m2, (double)some, block_mean, block_m2);
+    }
 }
 
 static void one_pass(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, const double *near,
@@ -242,7 +286,7 @@ static void one_pass(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, con
         int here = 0;
         for (int i = 0; i < VL; i++) here |= far_off((double)sums[v].q[i], m2[v * VL + i]);
         if (!here) continue;
-        two_passes(x + v * VL, ld, rows, VL, again_mean, again_m2);
+        measure_again(x + v * VL, ld, rows, again_mean, again_m2);
         for (int i = 0; i < VL; i++)
             if (far_off((double)sums[v].q[i], m2[v * VL + i]))
                 mean[v * VL + i] = again_mean[i], m2[v * VL + i] = again_m2[i];
@@ -283,6 +327,25 @@ void BNC_KERNEL(columns_moments)(const bnc_real *restrict x, int64_t ld, int64_t
 void BNC_KERNEL(columns_moments_near)(const bnc_real *restrict x, int64_t ld, int64_t rows,
                                       int64_t c, const double *near, double *mean, double *m2)
 { any_columns(x, ld, rows, c, near, mean, m2); }
+
+/* A value near the mean of each of c columns, and the column's own if it is constant: the mean of few rows. */
+void BNC_KERNEL(columns_shift)(const bnc_real *restrict x, int64_t ld, int64_t rows, int64_t c,
+                               double *restrict near)
+{
+    bnc_real sums[GROUP];
+    const int64_t whole = c / VL * VL;
+    const bnc_real over = (bnc_real)1 / (bnc_real)rows;
+    for (int64_t g = 0; g < whole; g += GROUP) {
+        const int64_t w = whole - g < GROUP ? whole - g : GROUP;
+        sum_columns(x + g, ld, rows, w, sums);
+        for (int64_t j = 0; j < w; j++) near[g + j] = (double)(x[g + j] + sums[j] * over);
+    }
+    for (int64_t j = whole; j < c; j++) {
+        bnc_real sum = 0;
+        for (int64_t r = 0; r < rows; r++) sum += x[r * ld + j] - x[j];
+        near[j] = (double)(x[j] + sum * over);
+    }
+}
 
 /* Chan, Golub & LeVeque 1979, per channel: (n1, mean1, m2_1) becomes the statistics of both sets. n1 may be 0. */
 void BNC_KERNEL(merge_moments)(int64_t c, double n1, double *restrict mean1, double *restrict m2_1,

@@ -104,14 +104,104 @@ void BNC_KERNEL(slabs_moments)(const bnc_real *restrict x, int64_t count, int64_
     if (suspicious(squares)) slabs_in_double(x, count, stride, len, mean, m2);
 }
 
-/* The same, given the mean of similar data. */
-void BNC_KERNEL(slabs_moments_near)(const bnc_real *restrict x, int64_t count, int64_t stride,
-                                    int64_t len, double near, double *restrict mean,
-                                    double *restrict m2)
+/* A value near the mean of each of `channels` pieces, `stride` apart, and the channel's own if it is constant: the mean of
+ * few values. */
+void BNC_KERNEL(slabs_shift)(const bnc_real *restrict x, int64_t channels, int64_t stride,
+                             int64_t len, double *restrict near)
 {
-    const double n = (double)count * (double)len;
-    double sum, squares;
-    sums_around(x, count, stride, len, (bnc_real)near, &sum, &squares);
-    settle((bnc_real)near, sum, squares, n, mean, m2);
-    if (far_off(squares, *m2)) BNC_KERNEL(slabs_moments)(x, count, stride, len, mean, m2);
+    for (int64_t c = 0; c < channels; c++, x += stride) {
+        vreal s[4] = {{0}};
+        double tail = 0;
+        piece_sum(x, len, x[0], s, &tail);
+        const double sum = vsum((s[0] + s[1]) + (s[2] + s[3])) + tail;
+        near[c] = (double)(x[0] + (bnc_real)(sum / (double)len));
+    }
+}
+
+enum { CHANNELS = 64 }; /* at once: their sums stay in the first-level cache */
+
+struct sums {
+    vreal s, q;
+};
+
+BNC_INLINE void add_rest(const bnc_real *x, int64_t len, int64_t rest, vreal k, struct sums *to)
+{
+    const int whole = len >= VL;
+    const bnc_int from = (bnc_int)(whole ? VL - rest : 0), end = (bnc_int)(whole ? VL : rest);
+    const vreal values = whole ? vload(x + len - VL) : vload_part(x, rest);
+    const vreal d = vand((vlanes() >= from) & (vlanes() < end), values - k);
+    to->s += d;
+    to->q += d * d;
+}
+
+/* Up to CAREFUL values of a piece; those `ahead` are fetched meanwhile. */
+BNC_INLINE void add_few(const bnc_real *x, int64_t len, int64_t ahead, vreal k, struct sums *to)
+{
+    vreal s[4], q[2];
+    int64_t i = 0;
+    if (len >= 8 * VL) {
+        for (int v = 0; v < 4; v++) s[v] = vzero();
+        q[0] = q[1] = vzero();
+        for (; i + 8 * VL <= len; i += 8 * VL)
+#pragma GCC unroll 2
+            for (int half = 0; half < 2; half++) {
+#pragma GCC unroll 4
+                for (int v = 0; v < 4; v++) __builtin_prefetch(x + ahead + i + (4 * half + v) * VL);
+                square_four(x + i + half * 4 * VL, k, s, q + half);
+            }
+        to->s += (s[0] + s[1]) + (s[2] + s[3]);
+        to->q += q[0] + q[1];
+    }
+    struct sums rest = {vzero(), vzero()};
+    for (; i + VL <= len; i += VL) {
+        const vreal d = vload(x + i) - k;
+        __builtin_prefetch(x + ahead + i);
+        rest.s += d;
+        rest.q += d * d;
+    }
+    if (i < len) add_rest(x, len, len - i, k, &rest);
+    to->s += rest.s;
+    to->q += rest.q;
+}
+
+enum {
+    CAREFUL = 64 * VL
+}; /* values: few squares a lane, beside a far value each addition rounds the same way */
+
+BNC_INLINE void add_piece(const bnc_real *x, int64_t len, int64_t ahead, vreal k, struct sums *to)
+{
+    int64_t i = 0;
+    for (; i + 2 * CAREFUL <= len; i += CAREFUL) add_few(x + i, CAREFUL, ahead, k, to);
+    add_few(x + i, len - i, ahead, k, to);
+}
+
+static void channels_near(const bnc_real *x, int64_t items, int64_t pitch, int64_t channels,
+                          int64_t stride, int64_t len, const double *near, double *mean, double *m2)
+{
+    struct sums sums[CHANNELS];
+    const double n = (double)items * (double)len, over = 1 / n;
+    for (int64_t c = 0; c < channels; c++) sums[c].s = sums[c].q = vzero();
+    for (int64_t i = 0; i < items; i++)
+        for (int64_t c = 0; c < channels; c++)
+            add_piece(x + i * pitch + c * stride, len, i + 1 < items ? pitch : 0,
+                      vset((bnc_real)near[c]), sums + c);
+    for (int64_t c = 0; c < channels; c++) {
+        const double k = (double)(bnc_real)near[c], s = vsum(sums[c].s), q = vsum(sums[c].q);
+        mean[c] = k + s * over;
+        m2[c] = q - s * s * over;
+        if (far_off(q, m2[c]))
+            BNC_KERNEL(slabs_moments)(x + c * stride, items, pitch, len, mean + c, m2 + c);
+    }
+}
+
+/* Of `channels` channels, `stride` apart, in `items` samples, `pitch` apart, given means of similar data; `near` may be
+ * `mean`. Samples are walked one after the other, each through all channels, in the order of the memory. */
+void BNC_KERNEL(slabs_moments_near)(const bnc_real *restrict x, int64_t items, int64_t pitch,
+                                    int64_t channels, int64_t stride, int64_t len,
+                                    const double *near, double *mean, double *m2)
+{
+    for (int64_t c = 0; c < channels; c += CHANNELS)
+        channels_near(x + c * stride, items, pitch,
+                      channels - c < CHANNELS ? channels - c : CHANNELS, stride, len, near + c,
+                      mean + c, m2 + c);
 }

@@ -1,87 +1,76 @@
-/* y = act(((x - hi) - lo) scale + shift [+ residual]): the element-wise half of the forward pass.
- * x - mean comes first, at full precision: x scale + (shift - mean scale) would round the mean away. */
-#include "kernels.h"
+/* y = act((x - hi) scale + shift [+ residual]): the element-wise half of the forward pass.
+ * x - hi comes first: x scale + (shift - mean scale) would round the mean away. */
+#include "flat.h"
 
-/* a < 0 ? 0 : a lets NaN through, as ReLU must */
-#define ACT(a) (relu ? ((a) < 0 ? 0 : (a)) : (a))
+enum { HI, SCALE, SHIFT, TERMS };
 
-/* `rows` (a literal) rows at once, so that a column's coefficients are loaded once for all of them. */
-BNC_INLINE void some_rows(const bnc_real *restrict x, const bnc_real *restrict residual,
-                          bnc_real *restrict y, const int rows, int64_t c,
-                          const struct bnc_coefficients *k, const int add, const int relu)
+BNC_INLINE void normalize(struct bnc_arrays a, int64_t o, const vreal *k, int lanes, const int add,
+                          const int relu, const int stream)
 {
-    const bnc_real *restrict hi = k->hi, *restrict lo = k->lo, *restrict scale = k->scale,
-                             *restrict shift = k->shift;
-#pragma omp simd
-    for (int64_t j = 0; j < c; j++)
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) {
-            bnc_real a = ((x[r * c + j] - hi[j]) - lo[j]) * scale[j] + shift[j];
-            if (add) a += residual[r * c + j];
-            y[r * c + j] = ACT(a);
-        }
+    vreal y = (bnc_in(a.x + o, lanes) - k[HI]) * k[SCALE] + k[SHIFT];
+    if (add) y += bnc_in(a.extra + o, lanes);
+    if (relu) y = vandnot((vint)(y < vzero()), y); /* NaN passes, as through any ReLU */
+    bnc_out(a.out + o, y, lanes, stream);
 }
 
-BNC_INLINE void columns_body(const bnc_real *x, const bnc_real *residual, bnc_real *y, int64_t rows,
-                             int64_t c, const struct bnc_coefficients *k, const int add,
-                             const int relu)
-{
-    int64_t r = 0;
-    for (; c < BNC_WIDE && r + 4 <= rows; r += 4)
-        some_rows(x + r * c, add ? residual + r * c : x, y + r * c, 4, c, k, add, relu);
-    for (; r < rows; r++)
-        some_rows(x + r * c, add ? residual + r * c : x, y + r * c, 1, c, k, add, relu);
-}
+#define STEP(name, add, relu, stream)                                               \
+    BNC_INLINE void name(struct bnc_arrays a, int64_t o, const vreal *k, int lanes) \
+    { normalize(a, o, k, lanes, add, relu, stream); }
+STEP(plain, 0, 0, 0)
+STEP(plain_relu, 0, 1, 0)
+STEP(plain_add, 1, 0, 0)
+STEP(plain_add_relu, 1, 1, 0)
+STEP(stream, 0, 0, 1)
+STEP(stream_relu, 0, 1, 1)
+STEP(stream_add, 1, 0, 1)
+STEP(stream_add_relu, 1, 1, 1)
 
-BNC_INLINE void slab_body(const bnc_real *restrict x, const bnc_real *restrict residual,
-                          bnc_real *restrict y, int64_t s, bnc_real hi, bnc_real lo, bnc_real scale,
-                          bnc_real shift, const int add, const int relu)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < s; i++) {
-        bnc_real a = ((x[i] - hi) - lo) * scale + shift;
-        if (add) a += residual[i];
-        y[i] = ACT(a);
-    }
-}
+/* The branches that are the same for every element become separate loops. */
+#define VARIANTS(walk)                    \
+    do {                                  \
+        if (streaming) {                  \
+            if (residual && relu)         \
+                walk(1, stream_add_relu); \
+            else if (residual)            \
+                walk(1, stream_add);      \
+            else if (relu)                \
+                walk(1, stream_relu);     \
+            else                          \
+                walk(1, stream);          \
+            bnc_fence();                  \
+        } else if (residual && relu) {    \
+            walk(0, plain_add_relu);      \
+        } else if (residual) {            \
+            walk(0, plain_add);           \
+        } else if (relu) {                \
+            walk(0, plain_relu);          \
+        } else {                          \
+            walk(0, plain);               \
+        }                                 \
+    } while (0)
 
-/* x, residual (or NULL), y: (rows, c) */
+/* x, residual (or NULL), y: n elements of rows of `width`, the first one element `at` of its row */
 void BNC_KERNEL(columns_normalize)(const bnc_real *x, const bnc_real *residual, bnc_real *y,
-                                   int64_t rows, int64_t c, const struct bnc_coefficients *k,
-                                   int relu)
+                                   int64_t n, int64_t at, int64_t width,
+                                   const struct bnc_coefficients *k, int relu, int streaming)
 {
-    if (residual && relu)
-        columns_body(x, residual, y, rows, c, k, 1, 1);
-    else if (residual)
-        columns_body(x, residual, y, rows, c, k, 1, 0);
-    else if (relu)
-        columns_body(x, residual, y, rows, c, k, 0, 1);
-    else
-        columns_body(x, residual, y, rows, c, k, 0, 0);
+    const struct bnc_arrays a = {.x = x, .extra = residual, .out = y};
+    const struct bnc_terms t = {{k->hi, k->scale, k->shift}};
+#define WALK(past_caches, step) bnc_walk_columns(a, n, at, width, t, TERMS, past_caches, step)
+    VARIANTS(WALK);
+#undef WALK
 }
 
-BNC_INLINE void slabs_body(const bnc_real *x, const bnc_real *residual, bnc_real *y, int64_t count,
-                           int64_t s, const struct bnc_coefficients *k, const int add,
-                           const int relu)
-{
-    for (int64_t j = 0; j < count; j++) {
-        const int64_t o = j * s;
-        slab_body(x + o, add ? residual + o : x + o, y + o, s, k->hi[j], k->lo[j], k->scale[j],
-                  k->shift[j], add, relu);
-    }
-}
-
-/* x, residual (or NULL), y: (count, s), one channel a slab; k starts at the first slab's channel */
+/* x, residual (or NULL), y: n elements of slabs of s (at least a vector), the first one element `at` of a slab of channel
+ * `first`; after the last of `channels` comes channel 0 */
 void BNC_KERNEL(slabs_normalize)(const bnc_real *x, const bnc_real *residual, bnc_real *y,
-                                 int64_t count, int64_t s, const struct bnc_coefficients *k,
-                                 int relu)
+                                 int64_t n, int64_t at, int64_t s, int64_t first, int64_t channels,
+                                 const struct bnc_coefficients *k, int relu, int streaming)
 {
-    if (residual && relu)
-        slabs_body(x, residual, y, count, s, k, 1, 1);
-    else if (residual)
-        slabs_body(x, residual, y, count, s, k, 1, 0);
-    else if (relu)
-        slabs_body(x, residual, y, count, s, k, 0, 1);
-    else
-        slabs_body(x, residual, y, count, s, k, 0, 0);
+    const struct bnc_arrays a = {.x = x, .extra = residual, .out = y};
+    const struct bnc_terms t = {{k->hi, k->scale, k->shift}};
+#define WALK(past_caches, step) \
+    bnc_walk_slabs(a, n, at, s, first, channels, t, TERMS, past_caches, step)
+    VARIANTS(WALK);
+#undef WALK
 }

@@ -27,7 +27,7 @@ static void long_row(const bnc_real *x, int64_t width, double *mean, double *m2)
     for (int64_t j = BNC_ROW_BLOCK; j < width; j += BNC_ROW_BLOCK) {
         const int64_t len = width - j < BNC_ROW_BLOCK ? width - j : BNC_ROW_BLOCK;
         double block_mean, block_m2;
-        BNC_KERNEL(slabs_moments_near)(x + j, 1, 0, len, *mean, &block_mean, &block_m2);
+        BNC_KERNEL(slabs_moments_near)(x + j, 1, 0, 1, 0, len, mean, &block_mean, &block_m2);
         BNC_KERNEL(merge_moments)(1, (double)j, mean, m2, (double)len, &block_mean, &block_m2);
     }
 }

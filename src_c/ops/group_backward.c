@@ -11,7 +11,7 @@ typedef struct {
     atomic_int failed;
 } job;
 
-enum { HI, LO, SCALE, SHIFT, INV_STD, MEAN_W, MEAN_WX, GAMMA, COEFFICIENTS };
+enum { HI, SCALE, SHIFT, INV_STD, SLOPE, OFFSET, GAMMA, COEFFICIENTS };
 
 /* One sample's part of a tile, in the scratch memory of its chunk. */
 typedef struct {
@@ -40,7 +40,7 @@ static void fold(const bnc_layout *l, double *sums)
 static void direct_sums(const part *p)
 {
     const bnc_group_norm_gradient *a = p->j->a;
-    const int64_t count = bnc_coefficient_count(&p->l), slab = p->l.s;
+    const int64_t count = bnc_sum_count(&p->l), slab = p->l.s;
     memset(p->sum_g, 0, (size_t)count * sizeof(double));
     memset(p->sum_gx, 0, (size_t)count * sizeof(double));
     if (p->l.columns) {
@@ -48,15 +48,13 @@ static void direct_sums(const part *p)
                                        &p->k, a->relu, p->sum_g, p->sum_gx);
         fold(&p->l, p->sum_g);
         fold(&p->l, p->sum_gx);
-        return;
+    } else {
+        for (int64_t s = 0; s < slab; s += BNC_RUN)
+            KERNELS->slabs_gradient_sums(at(a->x, p->offset + s), at(a->dy, p->offset + s), 0, 1, 0,
+                                         count, slab, bnc_min(BNC_RUN, slab - s), &p->k, 0, a->relu,
+                                         p->sum_g, p->sum_gx);
     }
-    for (int64_t c = 0; c < count; c++)
-        for (int64_t s = 0; s < slab; s += BNC_RUN) {
-            const int64_t o = p->offset + c * slab + s;
-            KERNELS->slabs_gradient_sums(at(a->x, o), at(a->dy, o), 0, 1, slab,
-                                         bnc_min(BNC_RUN, slab - s), &p->k, c, a->relu,
-                                         p->sum_g + c, p->sum_gx + c);
-        }
+    KERNELS->centre_sums(p->t.channels, p->mean, p->inv_std, p->sum_g, p->sum_gx);
 }
 
 static int sums(const part *p)
@@ -84,30 +82,26 @@ static int sums(const part *p)
 static void group_means(const part *p)
 {
     const bnc_group_grid *g = &p->j->grid;
-    KERNELS->group_means(p->t.groups, g->channels, 1 / (double)g->values,
-                         at(p->j->a->gamma, p->t.c0), p->sum_g, p->sum_gx, p->v[MEAN_W],
-                         p->v[MEAN_WX]);
-    bnc_spread(&p->l, p->v[MEAN_W]);
-    bnc_spread(&p->l, p->v[MEAN_WX]);
+    KERNELS->group_means(p->t.groups, g->channels, 1 / (double)g->values, p->mean, p->inv_std,
+                         at(p->j->a->gamma, p->t.c0), p->sum_g, p->sum_gx, p->v[SLOPE],
+                         p->v[OFFSET]);
+    bnc_spread(&p->l, p->v[SLOPE]);
+    bnc_spread(&p->l, p->v[OFFSET]);
 }
 
-static void columns(const bnc_pass *pass, int64_t o, int64_t rows, int64_t width)
+static void run(const bnc_pass *pass, int64_t o, int64_t n)
 {
     const part *p = pass->arg;
     const bnc_group_norm_gradient *a = p->j->a;
-    o += p->offset;
-    KERNELS->columns_group_gradient(at(a->x, o), at(a->dy, o), (bnc_real *)a->dx + o, rows, width,
-                                    p->v[GAMMA], &p->k, a->relu);
-}
-
-static void slabs(const bnc_pass *pass, int64_t o, int64_t count, int64_t s, int64_t channel)
-{
-    const part *p = pass->arg;
-    const bnc_group_norm_gradient *a = p->j->a;
-    const struct bnc_coefficients k = bnc_from_channel(&p->k, channel);
-    o += p->offset;
-    KERNELS->slabs_group_gradient(at(a->x, o), at(a->dy, o), (bnc_real *)a->dx + o, count, s,
-                                  p->v[GAMMA] + channel, &k, a->relu);
+    const bnc_place place = bnc_place_of(&p->l, o);
+    const bnc_real *x = at(a->x, p->offset + o), *dy = at(a->dy, p->offset + o);
+    bnc_real *dx = (bnc_real *)a->dx + p->offset + o;
+    if (p->l.columns)
+        KERNELS->columns_group_gradient(x, dy, dx, n, place.at, p->l.width, p->v[GAMMA], &p->k,
+                                        a->relu, pass->streaming);
+    else
+        KERNELS->slabs_group_gradient(x, dy, dx, n, place.at, p->l.s, place.channel, p->l.c,
+                                      p->v[GAMMA], &p->k, a->relu, pass->streaming);
 }
 
 static void coefficients(const part *p)
@@ -119,11 +113,11 @@ static void coefficients(const part *p)
     KERNELS->group_to_channels(p->t.groups, g->channels, a->mean + p->stats, a->inv_std + p->stats,
                                p->mean, p->inv_std);
     KERNELS->forward_coefficients(c, p->mean, p->inv_std, 0, 0, gamma, at(a->beta, p->t.c0),
-                                  p->v[HI], p->v[LO], p->v[SCALE], p->v[SHIFT]);
+                                  p->v[HI], p->v[SCALE], p->v[SHIFT]);
     const double one = g->values > 1; /* a single value is its mean: dx is 0, not a rounding of w */
     for (int64_t i = 0; i < c; i++) p->v[INV_STD][i] = (bnc_real)(p->inv_std[i] * one);
-    bnc_real *const all[] = {p->v[HI], p->v[LO], p->v[INV_STD], p->v[SCALE], p->v[SHIFT]};
-    const int needed = p->j->a->relu ? 5 : 3; /* the last two tell where the ReLU was open */
+    bnc_real *const all[] = {p->v[HI], p->v[INV_STD], p->v[SCALE], p->v[SHIFT]};
+    const int needed = p->j->a->relu ? 4 : 2; /* the last two tell where the ReLU was open */
     for (int i = 0; i < needed; i++) bnc_spread(&p->l, all[i]);
 }
 
@@ -139,7 +133,7 @@ static int sample(part *p, double *restrict sum_g, double *restrict sum_gx)
         sum_gx[i] += p->sum_gx[i];
     }
     const bnc_shape shape = {.n = p->j->grid.a, .c = p->t.channels, .s = p->j->grid.s};
-    bnc_pass pass = {.shape = &shape, .l = &p->l, .columns = columns, .slabs = slabs, .arg = p};
+    bnc_pass pass = {.shape = &shape, .l = &p->l, .run = run, .arg = p, .arrays = 3};
     bnc_pass_run(&pass);
     return BNC_OK;
 }
@@ -155,8 +149,8 @@ static void *take_scratch(const job *j, part *p)
     double **const d[] = {&p->mean, &p->inv_std, &p->sum_g, &p->sum_gx};
     for (int i = 0; i < 4; i++) *d[i] = bnc_take(&arena, doubles);
     for (int i = 0; i < COEFFICIENTS; i++) p->v[i] = bnc_take(&arena, reals);
-    p->k = (struct bnc_coefficients){p->v[HI],      p->v[LO],     p->v[SCALE],  p->v[SHIFT],
-                                     p->v[INV_STD], p->v[MEAN_W], p->v[MEAN_WX]};
+    p->k = (struct bnc_coefficients){p->v[HI],      p->v[SCALE], p->v[SHIFT],
+                                     p->v[INV_STD], p->v[SLOPE], p->v[OFFSET]};
     return memory;
 }
 

@@ -81,19 +81,19 @@ static int measure(job *j, const bnc_tile *t, double *each, double *each_m2)
 /* The scratch memory of a chunk. */
 typedef struct {
     double *mean, *inv_std; /* (c,) */
-    bnc_real *v[4];         /* (width,) */
+    bnc_real *v[3];         /* (width,) */
 } scratch;
 
 static void *take_scratch(const job *j, scratch *s)
 {
     const size_t doubles = bnc_padded((size_t)j->grid.c * sizeof(double)),
                  reals = bnc_padded((size_t)bnc_group_width(&j->grid) * sizeof(bnc_real));
-    void *memory = bnc_pool_get(2 * doubles + 4 * reals);
+    void *memory = bnc_pool_get(2 * doubles + 3 * reals);
     bnc_arena arena = {memory};
     if (!memory) return 0;
     s->mean = bnc_take(&arena, doubles);
     s->inv_std = bnc_take(&arena, doubles);
-    for (int i = 0; i < 4; i++) s->v[i] = bnc_take(&arena, reals);
+    for (int i = 0; i < 3; i++) s->v[i] = bnc_take(&arena, reals);
     return memory;
 }
 
@@ -116,16 +116,16 @@ static int apply(const job *j, const bnc_tile *t, int64_t i, const scratch *s)
                                              .mean = s->mean,
                                              .inv_std = s->inv_std,
                                              .relu = a->relu});
-    const struct bnc_coefficients k = {
-        .hi = s->v[0], .lo = s->v[1], .scale = s->v[2], .shift = s->v[3]};
+    const struct bnc_coefficients k = {.hi = s->v[0], .scale = s->v[1], .shift = s->v[2]};
     const bnc_layout l = bnc_tile_layout(g, t->channels);
     KERNELS->forward_coefficients(t->channels, s->mean, s->inv_std, 0, 0, gamma, beta, s->v[0],
-                                  s->v[1], s->v[2], s->v[3]);
-    for (int q = 0; q < 4; q++) bnc_spread(&l, s->v[q]);
+                                  s->v[1], s->v[2]);
+    for (int q = 0; q < 3; q++) bnc_spread(&l, s->v[q]);
     if (l.columns)
-        KERNELS->columns_normalize(x, 0, y, 1, l.width, &k, a->relu);
+        KERNELS->columns_normalize(x, 0, y, l.width, 0, l.width, &k, a->relu, 0);
     else
-        KERNELS->slabs_normalize(x, 0, y, t->channels, g->s, &k, a->relu);
+        KERNELS->slabs_normalize(x, 0, y, t->channels * g->s, 0, g->s, 0, t->channels, &k, a->relu,
+                                 0);
     return BNC_OK;
 }
 

@@ -14,7 +14,6 @@
 
 enum {
     BNC_ONE_THREAD = 2 * BNC_GRAIN, /* elements up to which bnc_threads says 1 */
-    BNC_FEW_CHUNKS = 8,             /* fewer chunks than this do not share out evenly */
     BNC_TINY_SLAB = 16,             /* slabs so short are walked as columns, even of one row */
 };
 

@@ -1,4 +1,5 @@
-/* Batch norm backward: the sums of g and g x_hat (gradients of beta and gamma), then one element-wise pass for dx. */
+/* Batch norm backward: the sums of g and g x_hat (gradients of beta and gamma), then one element-wise pass for dx; or, where
+ * a thread can hold some channels of all samples, both for these channels at once. */
 #include "norm_elementwise.h"
 #include "norm_reduce.h"
 
@@ -7,39 +8,54 @@ typedef struct {
     bnc_layout l;
     struct bnc_coefficients k;
     double *sum_g, *sum_gx; /* (partials, width or c) */
-    void *memory;
+    int streaming;
     int failed; /* no memory for a chunk */
 } job;
 
 static const bnc_real *at(const void *p, int64_t offset)
 { return p ? (const bnc_real *)p + offset : 0; }
+static const double *doubles_from(const double *p, int64_t channel) { return p ? p + channel : 0; }
 
-/* Coefficients both halves need; mean_g and mean_gx from the sums when `sums` is set and the statistics are a batch's. */
-static int prepare(job *j, const bnc_norm_gradient *a, int sums)
+enum { FOR_SUMS = 4, FOR_BOTH = 6 }; /* coefficient arrays */
+
+/* The coefficient arrays in one block of memory; NULL when there is none. */
+static void *take_coefficients(job *j, int arrays)
 {
-    const int64_t channels = a->shape.c;
-    j->a = a;
-    j->failed = 0;
-    j->l = sums ? bnc_pass_layout(&a->shape) : bnc_reduction_layout(&a->shape);
     const size_t one = bnc_padded((size_t)bnc_coefficient_count(&j->l) * sizeof(bnc_real));
-    j->memory = bnc_pool_get(7 * one);
-    if (!j->memory) return BNC_NO_MEMORY;
-    bnc_arena arena = {j->memory};
-    bnc_real *v[7];
-    for (int i = 0; i < 7; i++) v[i] = bnc_take(&arena, one);
-    KERNELS->forward_coefficients(channels, a->mean, a->inv_std, a->r, a->d, a->gamma, a->beta,
-                                  v[0], v[1], v[2], v[3]);
-    for (int64_t c = 0; c < channels; c++) v[4][c] = (bnc_real)a->inv_std[c];
-    const int batch = sums && a->batch;
-    if (batch) {
-        const double over = 1 / a->count;
-        for (int64_t c = 0; c < channels; c++) v[5][c] = (bnc_real)(a->sum_g[c] * over);
-        for (int64_t c = 0; c < channels; c++) v[6][c] = (bnc_real)(a->sum_gx[c] * over);
+    void *memory = bnc_pool_get((size_t)arrays * one);
+    if (!memory) return 0;
+    bnc_arena arena = {memory};
+    j->k.hi = bnc_take(&arena, one);
+    j->k.scale = bnc_take(&arena, one);
+    j->k.shift = bnc_take(&arena, one);
+    j->k.inv_std = bnc_take(&arena, one);
+    if (arrays == FOR_BOTH) {
+        j->k.slope = bnc_take(&arena, one);
+        j->k.offset = bnc_take(&arena, one);
     }
-    for (int i = 0; i < (batch ? 7 : 5); i++) bnc_spread(&j->l, v[i]);
-    j->k =
-        (struct bnc_coefficients){v[0], v[1], v[2], v[3], v[4], batch ? v[5] : 0, batch ? v[6] : 0};
-    return BNC_OK;
+    return memory;
+}
+
+/* What both halves need, of some channels. */
+static void coefficients(const job *j, int64_t channel, int64_t channels)
+{
+    const bnc_norm_gradient *a = j->a;
+    bnc_real *inv_std = (bnc_real *)j->k.inv_std;
+    KERNELS->forward_coefficients(channels, a->mean + channel, a->inv_std + channel,
+                                  doubles_from(a->r, channel), doubles_from(a->d, channel),
+                                  at(a->gamma, channel), at(a->beta, channel),
+                                  (bnc_real *)j->k.hi + channel, (bnc_real *)j->k.scale + channel,
+                                  (bnc_real *)j->k.shift + channel);
+    for (int64_t c = channel; c < channel + channels; c++) inv_std[c] = (bnc_real)a->inv_std[c];
+}
+
+/* What dx needs besides, from the sums over `count` values. */
+static void gradient_coefficients(const job *j, double count, int64_t channel, int64_t channels)
+{
+    const bnc_norm_gradient *a = j->a;
+    KERNELS->gradient_coefficients(
+        channels, 1 / count, a->mean + channel, a->inv_std + channel, a->sum_g + channel,
+        a->sum_gx + channel, (bnc_real *)j->k.slope + channel, (bnc_real *)j->k.offset + channel);
 }
 
 /* The three arrays of a reduction, and memory to gather them in when they are masked. */
@@ -83,31 +99,43 @@ static void columns_chunk(int64_t k, void *arg)
     bnc_pool_put(s.memory);
 }
 
-/* `count` pieces of `len` values of channel c, the first one in item n from element e on. */
-static void slabs_sums(const job *j, const source *s, int64_t n, int64_t c, int64_t e,
-                       int64_t count, int64_t len, int64_t part)
+/* `items` pieces of `len` values, from sample n and element e on, of some channels; of masked arrays one by one. */
+static void slabs_sums(const job *j, const source *s, int64_t n, const bnc_box *b, int64_t e,
+                       int64_t items, int64_t len)
 {
     const bnc_shape *shape = &j->a->shape;
-    const int64_t sum = part * j->l.c + c;
-    const bnc_real *x = bnc_piece_at(shape, s->x, n, c, e, len, s->memory),
-                   *dy = bnc_piece_at(shape, s->dy, n, c, e, len, s->memory + s->piece), *y = 0;
-    if (s->y) y = bnc_piece_at(shape, s->y, n, c, e, len, s->memory + 2 * s->piece);
-    KERNELS->slabs_gradient_sums(x, dy, y, count, j->l.c * j->l.s, len, &j->k, c, j->a->relu,
-                                 j->sum_g + sum, j->sum_gx + sum);
+    const int64_t c = j->l.c, stride = j->l.s, sum = b->part * c;
+    if (!shape->runs) {
+        const int64_t o = (n * c + b->c0) * stride + e;
+        KERNELS->slabs_gradient_sums(at(s->x, o), at(s->dy, o), at(s->y, o), items, c * stride,
+                                     b->c1 - b->c0, stride, len, &j->k, b->c0, j->a->relu,
+                                     j->sum_g + sum + b->c0, j->sum_gx + sum + b->c0);
+        return;
+    }
+    for (int64_t i = b->c0; i < b->c1; i++) {
+        const bnc_real *x = bnc_piece_at(shape, s->x, n, i, e, len, s->memory), *y = 0,
+                       *dy = bnc_piece_at(shape, s->dy, n, i, e, len, s->memory + s->piece);
+        if (s->y) y = bnc_piece_at(shape, s->y, n, i, e, len, s->memory + 2 * s->piece);
+        KERNELS->slabs_gradient_sums(x, dy, y, 1, 0, 1, 0, len, &j->k, i, j->a->relu,
+                                     j->sum_g + sum + i, j->sum_gx + sum + i);
+    }
+}
+
+static void box_sums(const job *j, const bnc_box *b, const source *source)
+{
+    const int64_t group = bnc_group(b);
+    for (int64_t n = b->n0; n < b->n1; n += group)
+        for (int64_t s = b->s0; s < b->s1; s += BNC_RUN)
+            slabs_sums(j, source, n, b, s, bnc_min(group, b->n1 - n), bnc_min(BNC_RUN, b->s1 - s));
 }
 
 static void slabs_chunk(int64_t k, void *arg)
 {
     job *j = arg;
     const bnc_box b = bnc_chunk_box(&j->l, k);
-    const int64_t group = bnc_group(&b);
     source source;
     if (open_source(j, &source)) return;
-    for (int64_t c = b.c0; c < b.c1; c++)
-        for (int64_t n = b.n0; n < b.n1; n += group)
-            for (int64_t s = b.s0; s < b.s1; s += BNC_RUN)
-                slabs_sums(j, &source, n, c, s, bnc_min(group, b.n1 - n),
-                           bnc_min(BNC_RUN, b.s1 - s), b.part);
+    box_sums(j, &b, &source);
     bnc_pool_put(source.memory);
 }
 
@@ -115,7 +143,7 @@ static void slabs_chunk(int64_t k, void *arg)
 static void fold(const job *j, const double *partial, double *sum)
 {
     const bnc_layout *l = &j->l;
-    const int64_t width = bnc_coefficient_count(l), s = l->columns ? l->s : 1;
+    const int64_t width = bnc_sum_count(l), s = l->columns ? l->s : 1;
     for (int64_t c = 0; c < l->c; c++) sum[c] = 0;
     for (int64_t part = 0; part < l->partials; part++)
         for (int64_t i = 0; i < width; i += l->c * s)
@@ -125,7 +153,7 @@ static void fold(const job *j, const double *partial, double *sum)
 
 static int sums(job *j)
 {
-    const int64_t values = j->l.partials * bnc_coefficient_count(&j->l);
+    const int64_t values = j->l.partials * bnc_sum_count(&j->l);
     double *memory = bnc_pool_get((size_t)(2 * values) * sizeof *memory);
     if (!memory) return BNC_NO_MEMORY;
     memset(memory, 0, (size_t)(2 * values) * sizeof *memory);
@@ -135,27 +163,37 @@ static int sums(job *j)
             bnc_threads(bnc_values(&j->a->shape), BNC_GRAIN));
     fold(j, j->sum_g, j->a->sum_g);
     fold(j, j->sum_gx, j->a->sum_gx);
+    KERNELS->centre_sums(j->l.c, j->a->mean, j->a->inv_std, j->a->sum_g, j->a->sum_gx);
     bnc_pool_put(memory);
     return j->failed ? BNC_NO_MEMORY : BNC_OK;
 }
 
-static void columns_gradient(const bnc_pass *p, int64_t o, int64_t rows, int64_t width)
+/* dx of n elements from offset `o` on. */
+static void gradient(const job *j, const bnc_layout *l, int64_t o, int64_t n, int streaming)
 {
-    const job *j = p->arg;
     const bnc_norm_gradient *a = j->a;
-    KERNELS->columns_input_gradient(at(a->x, o), at(a->dy, o), at(a->y, o), (bnc_real *)a->dx + o,
-                                    a->dresidual ? (bnc_real *)a->dresidual + o : 0, rows, width,
-                                    &j->k, a->relu);
+    const bnc_place place = bnc_place_of(l, o);
+    const bnc_real *x = at(a->x, o), *dy = at(a->dy, o), *y = at(a->y, o);
+    bnc_real *dx = (bnc_real *)a->dx + o, *dresidual = (bnc_real *)at(a->dresidual, o);
+    if (l->columns)
+        KERNELS->columns_input_gradient(x, dy, y, dx, dresidual, n, place.at, l->width, &j->k,
+                                        a->relu, streaming);
+    else
+        KERNELS->slabs_input_gradient(x, dy, y, dx, dresidual, n, place.at, l->s, place.channel,
+                                      l->c, &j->k, a->relu, streaming);
 }
 
-static void slabs_gradient(const bnc_pass *p, int64_t o, int64_t count, int64_t s, int64_t channel)
+static void run(const bnc_pass *p, int64_t offset, int64_t n)
 {
     const job *j = p->arg;
-    const bnc_norm_gradient *a = j->a;
-    const struct bnc_coefficients k = bnc_from_channel(&j->k, channel);
-    KERNELS->slabs_input_gradient(at(a->x, o), at(a->dy, o), at(a->y, o), (bnc_real *)a->dx + o,
-                                  a->dresidual ? (bnc_real *)a->dresidual + o : 0, count, s, &k,
-                                  a->relu);
+    gradient(j, &j->l, offset, n, p->streaming);
+}
+
+static void spread(const job *j, int arrays)
+{
+    const bnc_real *const v[] = {j->k.hi,      j->k.scale, j->k.shift,
+                                 j->k.inv_std, j->k.slope, j->k.offset};
+    for (int i = 0; i < arrays; i++) bnc_spread(&j->l, (bnc_real *)v[i]);
 }
 
 int BNC_OP(gradient_sums)(const bnc_norm_gradient *a)
@@ -163,46 +201,94 @@ int BNC_OP(gradient_sums)(const bnc_norm_gradient *a)
     memset(a->sum_g, 0, (size_t)a->shape.c * sizeof(double));
     memset(a->sum_gx, 0, (size_t)a->shape.c * sizeof(double));
     if (bnc_values(&a->shape) == 0) return BNC_OK;
-    job j;
-    int error = prepare(&j, a, 0);
-    if (error) return error;
-    error = sums(&j);
-    bnc_pool_put(j.memory);
+    job j = {.a = a, .l = bnc_reduction_layout(&a->shape)};
+    void *memory = take_coefficients(&j, FOR_SUMS);
+    if (!memory) return BNC_NO_MEMORY;
+    coefficients(&j, 0, a->shape.c);
+    spread(&j, FOR_SUMS);
+    const int error = sums(&j);
+    bnc_pool_put(memory);
     return error;
 }
+
+/* Arrays that dx takes, read and written. */
+static int arrays_of(const bnc_norm_gradient *a)
+{ return (a->batch || a->relu ? 3 : 2) + (a->y ? 1 : 0) + (a->dresidual ? 1 : 0); }
 
 int BNC_OP(input_gradient)(const bnc_norm_gradient *a)
 {
     if (a->shape.n * a->shape.c * a->shape.s == 0) return BNC_OK;
-    job j;
-    const int error = prepare(&j, a, 1);
-    if (error) return error;
+    job j = {.a = a, .l = bnc_pass_layout(&a->shape)};
+    const int arrays = a->batch ? FOR_BOTH : FOR_SUMS;
+    void *memory = take_coefficients(&j, arrays);
+    if (!memory) return BNC_NO_MEMORY;
+    coefficients(&j, 0, a->shape.c);
+    if (a->batch) gradient_coefficients(&j, a->count, 0, a->shape.c);
+    spread(&j, arrays);
     bnc_pass pass = {.shape = &a->shape,
                      .l = &j.l,
-                     .columns = columns_gradient,
-                     .slabs = slabs_gradient,
+                     .run = run,
                      .zeroed = {a->dx, a->dresidual},
-                     .arg = &j};
+                     .arg = &j,
+                     .arrays = arrays_of(a)};
     bnc_pass_run(&pass);
-    bnc_pool_put(j.memory);
+    bnc_pool_put(memory);
     return BNC_OK;
 }
 
 /* Gradients of gamma and beta from the sums; with r and d, sum of g x_hat = r sum_gx + d sum_g. */
-static void parameter_gradients(const bnc_norm_gradient *a)
+static void parameter_gradients(const bnc_norm_gradient *a, int64_t channel, int64_t channels)
 {
     bnc_real *dgamma = a->dgamma, *dbeta = a->dbeta;
-    for (int64_t c = 0; dbeta && c < a->shape.c; c++) dbeta[c] = (bnc_real)a->sum_g[c];
-    if (!dgamma) return;
-    for (int64_t c = 0; c < a->shape.c; c++)
+    const int64_t end = channel + channels;
+    for (int64_t c = channel; dbeta && c < end; c++) dbeta[c] = (bnc_real)a->sum_g[c];
+    for (int64_t c = channel; dgamma && c < end; c++)
         dgamma[c] =
             (bnc_real)(a->r ? a->r[c] * a->sum_gx[c] + a->d[c] * a->sum_g[c] : a->sum_gx[c]);
 }
 
+/* Some channels of all samples: their sums, then dx, from the sample on that is most likely still in cache. */
+static void channels_chunk(int64_t k, void *arg)
+{
+    const job *j = arg;
+    const bnc_norm_gradient *a = j->a;
+    const bnc_layout *l = &j->l;
+    const bnc_box b = bnc_chunk_box(l, k);
+    const int64_t channels = b.c1 - b.c0;
+    const source all = {a->x, a->dy, a->y, 0, 0};
+    coefficients(j, b.c0, channels);
+    for (int64_t c = b.c0; c < b.c1; c++) a->sum_g[c] = a->sum_gx[c] = 0;
+    box_sums(j, &b, &all);
+    KERNELS->centre_sums(channels, a->mean + b.c0, a->inv_std + b.c0, a->sum_g + b.c0,
+                         a->sum_gx + b.c0);
+    parameter_gradients(a, b.c0, channels);
+    if (a->batch) gradient_coefficients(j, (double)(l->n * l->s), b.c0, channels);
+    for (int64_t n = l->n; n-- > 0;)
+        gradient(j, l, (n * l->c + b.c0) * l->s, channels * l->s, j->streaming);
+}
+
+static int by_channels(job *j)
+{
+    const bnc_norm_gradient *a = j->a;
+    const int64_t total = j->l.n * j->l.c * j->l.s;
+    const int threads = bnc_threads(total, BNC_GRAIN);
+    void *memory = take_coefficients(j, a->batch ? FOR_BOTH : FOR_SUMS);
+    if (!memory) return BNC_NO_MEMORY;
+    j->sum_g = a->sum_g, j->sum_gx = a->sum_gx;
+    j->streaming = bnc_streams(total * arrays_of(a) * (int64_t)sizeof(bnc_real), threads);
+    bnc_run(channels_chunk, j, j->l.c_blocks, threads);
+    bnc_pool_put(memory);
+    return BNC_OK;
+}
+
 int BNC_OP(batch_norm_backward)(const bnc_norm_gradient *a)
 {
+    if (!a->shape.runs && bnc_values(&a->shape)) {
+        job j = {.a = a, .l = bnc_reduction_layout(&a->shape)};
+        if (!j.l.columns && j.l.partials == 1) return by_channels(&j);
+    }
     const int error = BNC_OP(gradient_sums)(a);
     if (error) return error;
-    parameter_gradients(a);
+    parameter_gradients(a, 0, a->shape.c);
     return BNC_OP(input_gradient)(a);
 }

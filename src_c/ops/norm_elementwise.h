@@ -1,46 +1,38 @@
-/* The element-wise passes of a norm: chunks of rows, or of slabs, for one kernel call each; of masked arrays the runs of
- * valid positions, with zeros between them. */
+/* The element-wise passes of a norm: chunks of one flat run each; of masked arrays the runs of valid positions, with zeros
+ * between them. */
 #ifndef BNC_NORM_ELEMENTWISE_H
 #define BNC_NORM_ELEMENTWISE_H
 
 #include "norm_mask.h"
+#include "plan.h"
 
-/* A pass calls rows() or slabs() for consecutive pieces: `offset` elements into the arrays. */
+/* A pass calls run() for consecutive pieces: n elements from `offset` on. */
 typedef struct bnc_pass {
     const bnc_shape *shape;
     const bnc_layout *l;
-    void (*columns)(const struct bnc_pass *, int64_t offset, int64_t rows, int64_t width);
-    void (*slabs)(const struct bnc_pass *, int64_t offset, int64_t count, int64_t s,
-                  int64_t channel);
+    void (*run)(const struct bnc_pass *, int64_t offset, int64_t n);
     void *zeroed[2]; /* outputs, or NULL: masked positions become 0 in them */
     void *arg;
-    int64_t rows_per, slabs_per, cuts,
-        cut; /* rows or slabs of a chunk; a long slab is cut in `cuts` of `cut` elements */
+    int arrays;    /* read and written, in all */
+    int streaming; /* set for run(): stores go past the caches */
 } bnc_pass;
 
-static inline void bnc_pass_columns(int64_t k, void *arg)
+/* Where in the pattern of its coefficients a run begins. */
+typedef struct {
+    int64_t at, channel;
+} bnc_place;
+
+static inline bnc_place bnc_place_of(const bnc_layout *l, int64_t offset)
 {
-    const bnc_pass *p = arg;
-    const int64_t begin = k * p->rows_per, end = bnc_min(begin + p->rows_per, p->l->rows),
-                  w = p->l->width;
-    if (begin < end) p->columns(p, begin * w, end - begin, w);
-    if (end == p->l->rows && p->l->tail) p->columns(p, end * w, 1, p->l->tail);
+    if (l->columns) return (bnc_place){offset % l->width, 0};
+    return (bnc_place){offset % l->s, offset / l->s % l->c};
 }
 
-static inline void bnc_pass_slabs(int64_t k, void *arg)
+static inline void bnc_pass_chunk(int64_t k, void *arg)
 {
     const bnc_pass *p = arg;
-    const int64_t c = p->l->c, s = p->l->s, total = p->l->n * c;
-    if (p->cuts > 1) {
-        const int64_t slab = k / p->cuts, from = (k % p->cuts) * p->cut;
-        p->slabs(p, slab * s + from, 1, bnc_min(p->cut, s - from), slab % c);
-        return;
-    }
-    const int64_t end = bnc_min((k + 1) * p->slabs_per, total);
-    for (int64_t i = k * p->slabs_per, count; i < end; i += count) {
-        count = bnc_min(end - i, c - i % c); /* coefficients of one call must not wrap around */
-        p->slabs(p, i * s, count, s, i % c);
-    }
+    const int64_t total = p->l->n * p->l->c * p->l->s, begin = k * BNC_CHUNK;
+    p->run(p, begin, bnc_min(BNC_CHUNK, total - begin));
 }
 
 /* Positions [p, end) of an array, within one item. */
@@ -60,22 +52,24 @@ static inline void bnc_pass_positions(const bnc_pass *p, int64_t begin, int64_t 
 {
     const int64_t c = p->shape->c, s = p->shape->s, item = begin / s;
     if (s == 1) {
-        p->columns(p, begin * c, end - begin, c);
+        p->run(p, begin * c, (end - begin) * c);
         return;
     }
-    for (int64_t j = 0; j < c; j++)
-        p->slabs(p, (item * c + j) * s + (begin - item * s), 1, end - begin, j);
+    for (int64_t j = 0; j < c; j++) p->run(p, (item * c + j) * s + (begin - item * s), end - begin);
 }
 
-/* Masked: chunk k takes `rows_per` positions, valid or not, and splits them at items and at the borders of runs. */
+/* Positions of a chunk of a masked array. */
+static inline int64_t bnc_masked_per(const bnc_shape *m) { return bnc_max(1, BNC_CHUNK / m->c); }
+
+/* Masked: chunk k takes so many positions, valid or not, and splits them at items and at the borders of runs. */
 static inline void bnc_pass_masked(int64_t k, void *arg)
 {
     const bnc_pass *p = arg;
     const bnc_shape *m = p->shape;
-    const int64_t last = bnc_min((k + 1) * p->rows_per, m->n * m->s);
+    const int64_t per = bnc_masked_per(m), last = bnc_min((k + 1) * per, m->n * m->s);
     const int64_t item = m->s == 1 ? m->n : m->s;
-    int64_t i = bnc_find_run(m, 0, k * p->rows_per), end;
-    for (int64_t at = k * p->rows_per; at < last; at = end) {
+    int64_t i = bnc_find_run(m, 0, k * per), end;
+    for (int64_t at = k * per; at < last; at = end) {
         while (i < m->run_count && bnc_run_begin(m, i) + bnc_run_length(m, i) <= at) i++;
         const int64_t begin = bnc_run_begin(m, i); /* n * s after the last run */
         end = begin > at ? begin : begin + bnc_run_length(m, i);
@@ -91,33 +85,15 @@ static inline void bnc_pass_masked(int64_t k, void *arg)
 static inline void bnc_pass_run(bnc_pass *p)
 {
     const bnc_layout *l = p->l;
-    const int threads = bnc_threads(l->n * l->c * l->s, BNC_GRAIN);
+    const int64_t total = l->n * l->c * l->s;
+    const int threads = bnc_threads(total, BNC_GRAIN);
+    p->streaming = bnc_streams(total * p->arrays * (int64_t)sizeof(bnc_real), threads);
     if (p->shape->runs) {
-        p->rows_per = bnc_max(1, BNC_CHUNK / l->c);
         const int64_t positions = p->shape->n * p->shape->s;
-        bnc_run(bnc_pass_masked, p, bnc_ceil_div(positions, p->rows_per), threads);
+        bnc_run(bnc_pass_masked, p, bnc_ceil_div(positions, bnc_masked_per(p->shape)), threads);
         return;
     }
-    if (l->columns) {
-        p->rows_per = bnc_max(1, BNC_CHUNK / l->width);
-        bnc_run(bnc_pass_columns, p, bnc_max(1, bnc_ceil_div(l->rows, p->rows_per)), threads);
-        return;
-    }
-    p->cuts = bnc_ceil_div(l->s, 2 * BNC_CHUNK);
-    p->cut = bnc_ceil_div(l->s, p->cuts);
-    p->slabs_per = bnc_max(1, BNC_CHUNK / l->s);
-    const int64_t total = l->n * l->c;
-    bnc_run(bnc_pass_slabs, p, p->cuts > 1 ? total * p->cuts : bnc_ceil_div(total, p->slabs_per),
-            threads);
-}
-
-/* Coefficients from channel `c` on. */
-static inline struct bnc_coefficients bnc_from_channel(const struct bnc_coefficients *k, int64_t c)
-{
-#define FROM(member) .member = k->member ? k->member + c : 0
-    return (struct bnc_coefficients){FROM(hi),      FROM(lo),     FROM(scale),  FROM(shift),
-                                     FROM(inv_std), FROM(mean_g), FROM(mean_gx)};
-#undef FROM
+    bnc_run(bnc_pass_chunk, p, bnc_ceil_div(total, BNC_CHUNK), threads);
 }
 
 #endif

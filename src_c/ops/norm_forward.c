@@ -1,28 +1,62 @@
-/* Batch norm forward: statistics (of the batch, running, or given), then one element-wise pass. */
+/* Batch norm forward: statistics (of the batch, running, or given), then one element-wise pass; or, where a thread can hold
+ * some channels of all samples, both for these channels at once. */
 #include "norm_elementwise.h"
 #include "norm_statistics.h"
 
 typedef struct {
     const bnc_norm *a;
+    const bnc_layout *l;
     struct bnc_coefficients k;
+    int streaming;
 } job;
 
 static const bnc_real *at(const void *p, int64_t offset)
 { return p ? (const bnc_real *)p + offset : 0; }
 
-static void columns(const bnc_pass *p, int64_t offset, int64_t rows, int64_t width)
+/* y of n elements from `offset` on. */
+static void normalize(const job *j, int64_t offset, int64_t n, int streaming)
 {
-    const job *j = p->arg;
-    KERNELS->columns_normalize(at(j->a->x, offset), at(j->a->residual, offset),
-                               (bnc_real *)j->a->y + offset, rows, width, &j->k, j->a->relu);
+    const bnc_norm *a = j->a;
+    const bnc_layout *l = j->l;
+    const bnc_place place = bnc_place_of(l, offset);
+    if (l->columns)
+        KERNELS->columns_normalize(at(a->x, offset), at(a->residual, offset),
+                                   (bnc_real *)a->y + offset, n, place.at, l->width, &j->k, a->relu,
+                                   streaming);
+    else
+        KERNELS->slabs_normalize(at(a->x, offset), at(a->residual, offset),
+                                 (bnc_real *)a->y + offset, n, place.at, l->s, place.channel, l->c,
+                                 &j->k, a->relu, streaming);
 }
 
-static void slabs(const bnc_pass *p, int64_t offset, int64_t count, int64_t s, int64_t channel)
+static void run(const bnc_pass *p, int64_t offset, int64_t n)
+{ normalize(p->arg, offset, n, p->streaming); }
+
+/* Three coefficient arrays in one block of memory. */
+static void *take_coefficients(job *j)
 {
-    const job *j = p->arg;
-    const struct bnc_coefficients k = bnc_from_channel(&j->k, channel);
-    KERNELS->slabs_normalize(at(j->a->x, offset), at(j->a->residual, offset),
-                             (bnc_real *)j->a->y + offset, count, s, &k, j->a->relu);
+    const size_t one = bnc_padded((size_t)bnc_coefficient_count(j->l) * sizeof(bnc_real));
+    void *memory = bnc_pool_get(3 * one);
+    bnc_arena arena = {memory};
+    if (!memory) return 0;
+    j->k.hi = bnc_take(&arena, one);
+    j->k.scale = bnc_take(&arena, one);
+    j->k.shift = bnc_take(&arena, one);
+    return memory;
+}
+
+static const void *from(const void *p, int64_t channel) { return at(p, channel); }
+static const double *doubles_from(const double *p, int64_t channel) { return p ? p + channel : 0; }
+
+/* Coefficients of some channels from a->mean, a->inv_std, a->r and a->d. */
+static void coefficients(const job *j, int64_t channel, int64_t channels)
+{
+    const bnc_norm *a = j->a;
+    KERNELS->forward_coefficients(channels, a->mean + channel, a->inv_std + channel,
+                                  doubles_from(a->r, channel), doubles_from(a->d, channel),
+                                  from(a->gamma, channel), from(a->beta, channel),
+                                  (bnc_real *)j->k.hi + channel, (bnc_real *)j->k.scale + channel,
+                                  (bnc_real *)j->k.shift + channel);
 }
 
 /* y from a->mean, a->inv_std, a->r and a->d */
@@ -31,22 +65,19 @@ int BNC_OP(normalize)(const bnc_norm *a)
     const int64_t c = a->shape.c;
     if (a->shape.n * c * a->shape.s == 0) return BNC_OK;
     const bnc_layout l = bnc_pass_layout(&a->shape);
-    const size_t one = bnc_padded((size_t)bnc_coefficient_count(&l) * sizeof(bnc_real));
-    void *memory = bnc_pool_get(4 * one);
+    job j = {.a = a, .l = &l};
+    void *memory = take_coefficients(&j);
     if (!memory) return BNC_NO_MEMORY;
-    bnc_arena arena = {memory};
-    bnc_real *hi = bnc_take(&arena, one), *lo = bnc_take(&arena, one),
-             *scale = bnc_take(&arena, one), *shift = bnc_take(&arena, one);
-    KERNELS->forward_coefficients(c, a->mean, a->inv_std, a->r, a->d, a->gamma, a->beta, hi, lo,
-                                  scale, shift);
-    bnc_spread(&l, hi), bnc_spread(&l, lo), bnc_spread(&l, scale), bnc_spread(&l, shift);
-    job j = {a, {.hi = hi, .lo = lo, .scale = scale, .shift = shift}};
+    coefficients(&j, 0, c);
+    bnc_spread(&l, (bnc_real *)j.k.hi);
+    bnc_spread(&l, (bnc_real *)j.k.scale);
+    bnc_spread(&l, (bnc_real *)j.k.shift);
     bnc_pass pass = {.shape = &a->shape,
                      .l = &l,
-                     .columns = columns,
-                     .slabs = slabs,
+                     .run = run,
                      .zeroed = {a->y, 0},
-                     .arg = &j};
+                     .arg = &j,
+                     .arrays = a->residual ? 3 : 2};
     bnc_pass_run(&pass);
     bnc_pool_put(memory);
     return BNC_OK;
@@ -58,40 +89,75 @@ int BNC_OP(batch_norm_eval)(const bnc_norm *a)
     return BNC_OP(normalize)(a);
 }
 
-/* Mean and m2 into a->mean, a->inv_std. Returns 0 with *count 0 when there is nothing to learn from: running statistics
- * stay, and masked positions, if that is all, are still to be zeroed. */
-static int measure(const bnc_norm *a, double *count)
+/* From the mean and m2 of some channels in a->mean, a->inv_std to what normalize needs; running statistics move. */
+typedef void (*finisher)(const bnc_norm *a, double count, int64_t channel, int64_t channels);
+
+static void finish_norm(const bnc_norm *a, double count, int64_t channel, int64_t channels)
 {
-    *count = (double)bnc_per_channel(&a->shape);
-    if (bnc_values(&a->shape) == 0) {
+    KERNELS->finish_statistics(channels, count, a->momentum, a->eps, a->unbiased, a->mean + channel,
+                               a->inv_std + channel, (bnc_real *)from(a->running_mean, channel),
+                               (bnc_real *)from(a->running_var, channel));
+}
+
+static void finish_renorm(const bnc_norm *a, double count, int64_t channel, int64_t channels)
+{
+    KERNELS->renorm_statistics(channels, count, a->momentum, a->eps, a->r_max, a->d_max,
+                               a->mean + channel, a->inv_std + channel, a->r + channel,
+                               a->d + channel, (bnc_real *)from(a->running_mean, channel),
+                               (bnc_real *)from(a->running_var, channel));
+}
+
+typedef struct {
+    job j;
+    finisher finish;
+    double *block; /* (2, c) */
+} channels_job;
+
+/* Some channels of all samples: measured, then normalized, from the sample on that is most likely still in cache. */
+static void channels_chunk(int64_t k, void *arg)
+{
+    const channels_job *t = arg;
+    const bnc_norm *a = t->j.a;
+    const bnc_layout *l = t->j.l;
+    const bnc_box b = bnc_chunk_box(l, k);
+    const int64_t channels = b.c1 - b.c0;
+    bnc_box_statistics(l, &a->shape, a->x, &b, a->mean, a->inv_std, t->block);
+    t->finish(a, (double)(l->n * l->s), b.c0, channels);
+    coefficients(&t->j, b.c0, channels);
+    for (int64_t n = l->n; n-- > 0;)
+        normalize(&t->j, (n * l->c + b.c0) * l->s, channels * l->s, t->j.streaming);
+}
+
+static int by_channels(const bnc_norm *a, const bnc_layout *l, finisher finish)
+{
+    const int64_t total = l->n * l->c * l->s;
+    const int threads = bnc_threads(total, BNC_GRAIN);
+    channels_job t = {.j = {.a = a, .l = l}, .finish = finish};
+    t.j.streaming = bnc_streams(total * (a->residual ? 3 : 2) * (int64_t)sizeof(bnc_real), threads);
+    void *memory = take_coefficients(&t.j);
+    t.block = bnc_pool_get((size_t)(2 * l->c) * sizeof *t.block);
+    if (memory && t.block) bnc_run(channels_chunk, &t, l->c_blocks, threads);
+    const int error = memory && t.block ? BNC_OK : BNC_NO_MEMORY;
+    bnc_pool_put(t.block);
+    bnc_pool_put(memory);
+    return error;
+}
+
+static int train(const bnc_norm *a, finisher finish)
+{
+    if (bnc_values(&a->shape) ==
+        0) { /* running statistics stay; masked positions are still to be zeroed */
         for (int64_t c = 0; c < a->shape.c; c++) a->mean[c] = 0, a->inv_std[c] = 1;
-        return BNC_OK;
+        for (int64_t c = 0; a->r && c < a->shape.c; c++) a->r[c] = 1, a->d[c] = 0;
+        return BNC_OP(normalize)(a);
     }
     const bnc_layout l = bnc_reduction_layout(&a->shape);
-    return bnc_statistics_of(&a->shape, &l, a->x, a->mean, a->inv_std);
-}
-
-int BNC_OP(batch_norm_train)(const bnc_norm *a)
-{
-    double count;
-    const int error = measure(a, &count);
+    if (!a->shape.runs && !l.columns && l.partials == 1) return by_channels(a, &l, finish);
+    const int error = bnc_statistics_of(&a->shape, &l, a->x, a->mean, a->inv_std);
     if (error) return error;
-    if (count > 0)
-        KERNELS->finish_statistics(a->shape.c, count, a->momentum, a->eps, a->unbiased, a->mean,
-                                   a->inv_std, a->running_mean, a->running_var);
+    finish(a, (double)bnc_per_channel(&a->shape), 0, a->shape.c);
     return BNC_OP(normalize)(a);
 }
 
-int BNC_OP(batch_renorm_train)(const bnc_norm *a)
-{
-    double count;
-    const int error = measure(a, &count);
-    if (error) return error;
-    if (count > 0)
-        KERNELS->renorm_statistics(a->shape.c, count, a->momentum, a->eps, a->r_max, a->d_max,
-                                   a->mean, a->inv_std, a->r, a->d, a->running_mean,
-                                   a->running_var);
-    else
-        for (int64_t c = 0; c < a->shape.c; c++) a->r[c] = 1, a->d[c] = 0;
-    return BNC_OP(normalize)(a);
-}
+int BNC_OP(batch_norm_train)(const bnc_norm *a) { return train(a, finish_norm); }
+int BNC_OP(batch_renorm_train)(const bnc_norm *a) { return train(a, finish_renorm); }

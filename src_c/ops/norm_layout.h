@@ -2,7 +2,7 @@
  * that the same bits come out for any number of threads.
  *
  * Columns: (rows, width), every column belonging to one channel. For channels-last and (N, C) a row is c values. Short
- * rows are joined, `joined` of them to one, until a vector is full; short slabs (c, s) are columns too, s per channel.
+ * rows are joined, `joined` of them to one, until a panel is full; very short slabs (c, s) are columns too, s per channel.
  * Column j belongs to channel (j / s) % c. What does not fill a whole joined row is the tail, one short row.
  * Slabs: n * c runs of s contiguous values, one channel each. */
 #ifndef BNC_NORM_LAYOUT_H
@@ -11,22 +11,27 @@
 #include "op.h"
 
 enum {
-    BNC_BLOCK_ROWS =
-        64, /* rows that one kernel call sums in float lanes; the block stays in the first-level cache */
-    BNC_RUN = 4096,      /* the same for slabs, in elements */
+    BNC_BLOCK_ROWS = 64, /* rows measured in two passes; the block stays in the first-level cache */
+    BNC_NEAR_ROWS = 256, /* rows that one kernel call sums in float lanes */
+    BNC_RUN = 4096,      /* the same for slabs, in elements of a channel */
     BNC_FULL_WIDTH = 64, /* columns that fill the widest panel */
-    BNC_SHORT_SLAB = 64, /* slabs up to this length are walked as columns, if ... */
-    BNC_MANY_ROWS = 16,  /* ... there are this many rows of them */
-    BNC_CHUNK =
-        32768, /* elements of a chunk, about: half of a second-level cache for x and y together */
+    BNC_CHUNK = 32768,   /* elements of a chunk, about: a quarter of a second-level cache */
+    BNC_CHUNK_ROWS = 128,  /* rows that repay the merge of a chunk's columns, ... */
+    BNC_FEW_CHUNKS = 8,    /* ... unless that leaves fewer chunks than a team needs */
     BNC_MAX_PARTIALS = 64, /* partial results per channel at most */
+    BNC_SLAB_BOX =
+        65536, /* elements of some channels of all samples: they stay in the second-level cache */
+    BNC_SLAB_RUN =
+        1024, /* their elements in one sample, at least: shorter runs leave the prefetchers behind, ... */
+    BNC_LONG_RUN = 4096, /* ... and where the cache cannot hold the box, longer ones are worth it */
+    BNC_WHOLE = 4 << 20, /* elements of a channel up to which one thread takes all of them */
 };
 
 typedef struct {
     int64_t n, c, s;
     int columns;
-    int64_t joined, rows, width, tail; /* columns */
-    int64_t chunk_rows;                /* columns: rows of a chunk, a multiple of BLOCK_ROWS */
+    int64_t joined, rows, width, tail;                         /* columns */
+    int64_t chunk_rows;                                        /* columns: rows of a chunk */
     int64_t n_per, n_blocks, s_per, s_blocks, c_per, c_blocks; /* slabs: the grid of a reduction */
     int64_t partials; /* partial results per column or channel */
 } bnc_layout;
@@ -39,47 +44,84 @@ static inline bnc_layout bnc_columns_layout(int64_t n, int64_t c, int64_t s)
     l.width = row * l.joined;
     l.rows = n / l.joined;
     l.tail = (n % l.joined) * row;
-    int64_t rows = bnc_max(BNC_CHUNK / l.width, bnc_ceil_div(l.rows, BNC_MAX_PARTIALS));
-    l.chunk_rows = bnc_ceil_div(bnc_max(rows, 1), BNC_BLOCK_ROWS) * BNC_BLOCK_ROWS;
+    const int64_t fair = bnc_min(BNC_CHUNK_ROWS, bnc_ceil_div(l.rows, BNC_FEW_CHUNKS));
+    const int64_t rows =
+        bnc_max(bnc_max(BNC_CHUNK / l.width, fair), bnc_ceil_div(l.rows, BNC_MAX_PARTIALS));
+    l.chunk_rows = bnc_ceil_div(bnc_max(rows, 1), 16) * 16;
     l.partials = bnc_max(1, bnc_ceil_div(l.rows, l.chunk_rows));
     return l;
+}
+
+/* Channels that start on a cache line together. */
+static inline int64_t bnc_aligned_channels(int64_t s)
+{
+    int64_t unit = BNC_LANES;
+    while (unit > 1 && s % 2 == 0) unit /= 2, s /= 2;
+    return unit;
+}
+
+/* Some channels of all samples a chunk: whoever measures them can use them at once, while they are in cache. */
+static inline void bnc_whole_channels(bnc_layout *l)
+{
+    const int64_t each = l->n * l->s, unit = bnc_aligned_channels(l->s);
+    l->n_per = l->n, l->s_per = l->s;
+    l->n_blocks = l->s_blocks = 1;
+    l->c_per = bnc_max(BNC_SLAB_BOX / each, bnc_ceil_div(BNC_SLAB_RUN, l->s));
+    if (l->c_per * each > 2 * BNC_SLAB_BOX)
+        l->c_per =
+            bnc_max(l->c_per, bnc_min(bnc_ceil_div(BNC_LONG_RUN, l->s), l->c / BNC_FEW_CHUNKS));
+    l->c_per = bnc_min(bnc_ceil_div(l->c_per, unit) * unit, l->c);
+}
+
+/* Few channels, or very large ones: each is shared out. */
+static inline void bnc_split_channels(bnc_layout *l)
+{
+    l->s_blocks = bnc_min(bnc_ceil_div(l->s, 16 * BNC_RUN), BNC_MAX_PARTIALS);
+    l->s_per = bnc_ceil_div(bnc_ceil_div(l->s, l->s_blocks), BNC_RUN) * BNC_RUN;
+    l->s_blocks = bnc_ceil_div(l->s, l->s_per);
+    const int64_t group =
+        bnc_max(1, BNC_RUN / l->s); /* slabs of one channel that one kernel call takes */
+    const int64_t most = bnc_max(1, BNC_MAX_PARTIALS / 4 / l->s_blocks);
+    l->n_per = bnc_ceil_div(bnc_max(group, bnc_ceil_div(l->n, most)), group) * group;
+    l->n_blocks = bnc_ceil_div(l->n, l->n_per);
+    l->c_per = bnc_min(
+        l->c, bnc_max(1, BNC_SLAB_BOX / (bnc_min(l->n_per, l->n) * bnc_min(l->s_per, l->s))));
 }
 
 static inline bnc_layout bnc_slabs_layout(int64_t n, int64_t c, int64_t s)
 {
     bnc_layout l = {.n = n, .c = c, .s = s};
-    l.s_blocks = bnc_min(bnc_ceil_div(s, 16 * BNC_RUN), BNC_MAX_PARTIALS);
-    l.s_per = bnc_ceil_div(bnc_ceil_div(s, l.s_blocks), BNC_RUN) * BNC_RUN;
-    l.s_blocks = bnc_ceil_div(s, l.s_per);
-    const int64_t group =
-        bnc_max(1, BNC_RUN / s); /* slabs of one channel that one kernel call takes */
-    const int64_t most = bnc_max(1, BNC_MAX_PARTIALS / 4 / l.s_blocks);
-    l.n_per = bnc_ceil_div(bnc_max(group, bnc_ceil_div(n, most)), group) * group;
-    l.n_blocks = bnc_ceil_div(n, l.n_per);
-    l.c_per = bnc_max(1, BNC_CHUNK / (bnc_min(l.n_per, n) * bnc_min(l.s_per, s)));
+    if (n * s <= BNC_SLAB_BOX || (n * s <= BNC_WHOLE && c >= BNC_FEW_CHUNKS))
+        bnc_whole_channels(&l);
+    else
+        bnc_split_channels(&l);
     l.c_blocks = bnc_ceil_div(c, l.c_per);
     l.partials = l.n_blocks * l.s_blocks;
     return l;
 }
 
+/* Slabs shorter than a vector are columns: a vector across more than two channels has no cheap coefficients. */
 static inline bnc_layout bnc_layout_of(int64_t n, int64_t c, int64_t s)
 {
     if (c == 1) s *= n, n = 1; /* one channel is one run */
-    if (s == 1 || (s <= BNC_SHORT_SLAB && n >= BNC_MANY_ROWS)) return bnc_columns_layout(n, c, s);
-    return bnc_slabs_layout(n, c, s);
+    return s < BNC_LANES ? bnc_columns_layout(n, c, s) : bnc_slabs_layout(n, c, s);
 }
 
-/* Length of every coefficient array: coefficients of columns are repeated for joined rows and for the slabs' elements. */
+/* Length of every coefficient array: coefficients of columns are repeated for joined rows and for the slabs' elements, and
+ * once more for a vector across the end of a row. */
 static inline int64_t bnc_coefficient_count(const bnc_layout *l)
-{ return l->columns ? l->width : l->c; }
+{ return l->columns ? l->width + BNC_LANES : l->c; }
 
-/* Repeats (c,) numbers to (width,), in place at the front of `a`. */
+/* Partial sums per partial result. */
+static inline int64_t bnc_sum_count(const bnc_layout *l) { return l->columns ? l->width : l->c; }
+
+/* Repeats (c,) numbers to (width + BNC_LANES,), in place at the front of `a`. */
 static inline void bnc_spread(const bnc_layout *l, bnc_real *a)
 {
     if (!l->columns) return;
     if (l->s > 1) KERNELS->spread(a, l->c, l->s);
     const int64_t row = l->c * l->s;
-    for (int64_t j = row; j < l->width; j++) a[j] = a[j - row];
+    for (int64_t j = row; j < l->width + BNC_LANES; j++) a[j] = a[j - row];
 }
 
 #endif

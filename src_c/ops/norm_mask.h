@@ -45,7 +45,7 @@ static inline bnc_layout bnc_pass_layout(const bnc_shape *m)
 
 /* Values of the largest piece that reductions ask for. */
 static inline int64_t bnc_piece_values(const bnc_layout *l)
-{ return l->columns ? BNC_BLOCK_ROWS * l->width : BNC_RUN; }
+{ return l->columns ? BNC_NEAR_ROWS * l->width : BNC_RUN; }
 
 /* Room for `arrays` such pieces, to gather masked values in; NULL without a mask, and with *failed set when there is none. */
 static inline bnc_real *bnc_gather_memory(const bnc_shape *m, const bnc_layout *l, int arrays,

@@ -29,7 +29,7 @@ static inline bnc_box bnc_chunk_box(const bnc_layout *l, int64_t k)
 static inline int64_t bnc_reduction_chunks(const bnc_layout *l)
 { return l->columns ? l->partials : l->partials * l->c_blocks; }
 
-/* Slabs of one box and channel are taken `group` at a time, long ones in runs of BNC_RUN elements. */
+/* Slabs of a box are taken `group` samples at a time, long ones in runs of BNC_RUN elements. */
 static inline int64_t bnc_group(const bnc_box *b) { return bnc_max(1, BNC_RUN / (b->s1 - b->s0)); }
 
 #endif

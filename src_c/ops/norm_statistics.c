@@ -5,8 +5,8 @@
 #include "norm_statistics.h"
 
 enum {
-    NEAR = 4, /* a block that takes one pass is so many times as large, ... */
-    NEAR_ROWS = NEAR * BNC_BLOCK_ROWS /* ... in rows */
+    SHIFT_ROWS = 16,    /* rows, ... */
+    SHIFT_VALUES = 256, /* ... or values of a slab, that a first shift is taken from */
 };
 
 typedef struct {
@@ -14,60 +14,100 @@ typedef struct {
     const bnc_shape *shape;
     const bnc_real *x;
     double *mean, *m2; /* (partials, width or c) */
-    double *block;     /* (partials, 2 width): statistics of the block at hand; columns only */
+    double *block;     /* (partials, 2 width or 2 c): statistics of the block at hand */
     int failed;        /* no memory for a chunk */
 } task;
 
-/* The first block takes two passes; every other one, larger, one pass around the mean of the block before it, which
- * data in some order (by class, by time) is nearer to than to the mean of all so far. */
+/* A small chunk takes two passes. Larger ones are cut into blocks that take one pass each: the first around a mean of few
+ * rows, every other around the mean of the block before it, which data in some order (by class, by time) is nearer to than
+ * to the mean of all so far. */
 static void columns_chunk(int64_t k, void *arg)
 {
     task *t = arg;
     const int64_t w = t->l.width;
     int64_t begin, end;
-    bnc_real *scratch = bnc_gather_memory(t->shape, &t->l, NEAR, &t->failed);
+    bnc_real *scratch = bnc_gather_memory(t->shape, &t->l, 1, &t->failed);
     if (t->shape->runs && !scratch) return;
     bnc_chunk_rows(&t->l, k, &begin, &end);
     double *mean = t->mean + k * w, *m2 = t->m2 + k * w, *block = t->block + k * 2 * w;
-    int64_t r = bnc_min(begin + BNC_BLOCK_ROWS, end), rows;
-    KERNELS->columns_moments(bnc_rows_at(t->shape, t->x, begin * w, (r - begin) * w, scratch), w,
-                             r - begin, w, mean, m2);
-    for (const double *near = mean; r < end; r += rows, near = block) {
-        rows = bnc_min(NEAR_ROWS, end - r);
+    for (int64_t r = begin, rows; r < end; r += rows) {
+        rows = bnc_min(BNC_NEAR_ROWS, end - r);
         const bnc_real *x = bnc_rows_at(t->shape, t->x, r * w, rows * w, scratch);
-        KERNELS->columns_moments_near(x, w, rows, w, near, block, block + w);
-        KERNELS->merge_moments(w, (double)(r - begin), mean, m2, (double)rows, block, block + w);
+        if (end - begin <= BNC_BLOCK_ROWS) {
+            KERNELS->columns_moments(x, w, rows, w, mean, m2);
+        } else if (r == begin) {
+            KERNELS->columns_shift(x, w, SHIFT_ROWS, w, mean);
+            KERNELS->columns_moments_near(x, w, rows, w, mean, mean, m2);
+        } else {
+            const double *near = r == begin + BNC_NEAR_ROWS ? mean : block;
+            KERNELS->columns_moments_near(x, w, rows, w, near, block, block + w);
+            KERNELS->merge_moments(w, (double)(r - begin), mean, m2, (double)rows, block,
+                                   block + w);
+        }
     }
     bnc_pool_put(scratch);
+}
+
+/* `items` pieces, from sample n and element s on, of the box's channels; of masked arrays one by one. */
+static void near_moments(const task *t, const bnc_box *b, int64_t n, int64_t items, int64_t s,
+                         int64_t len, const double *near, double *mean, double *m2,
+                         bnc_real *scratch)
+{
+    const int64_t c = t->l.c, stride = t->l.s, channels = b->c1 - b->c0;
+    if (!t->shape->runs) {
+        KERNELS->slabs_moments_near(t->x + (n * c + b->c0) * stride + s, items, c * stride,
+                                    channels, stride, len, near, mean, m2);
+        return;
+    }
+    for (int64_t i = 0; i < channels; i++)
+        KERNELS->slabs_moments_near(bnc_piece_at(t->shape, t->x, n, b->c0 + i, s, len, scratch), 1,
+                                    0, 1, 0, len, near + i, mean + i, m2 + i);
+}
+
+static void first_shift(const task *t, const bnc_box *b, double *near, bnc_real *scratch)
+{
+    const int64_t len = bnc_min(SHIFT_VALUES, b->s1 - b->s0), stride = t->l.s;
+    if (!t->shape->runs) {
+        KERNELS->slabs_shift(t->x + (b->n0 * t->l.c + b->c0) * stride + b->s0, b->c1 - b->c0,
+                             stride, len, near);
+        return;
+    }
+    for (int64_t c = b->c0; c < b->c1; c++)
+        KERNELS->slabs_shift(bnc_piece_at(t->shape, t->x, b->n0, c, b->s0, len, scratch), 1, 0, len,
+                             near + c - b->c0);
+}
+
+/* All blocks of a box: statistics of its channels from t->mean, t->m2 on, of its part. */
+static void box_moments(const task *t, const bnc_box *b, bnc_real *scratch)
+{
+    const int64_t c = t->l.c, at = b->part * c + b->c0, group = bnc_group(b),
+                  channels = b->c1 - b->c0;
+    double *mean = t->mean + at, *m2 = t->m2 + at, *block = t->block + b->part * 2 * c + b->c0;
+    double seen = 0;
+    const double *near = mean;
+    first_shift(t, b, mean, scratch);
+    for (int64_t n = b->n0; n < b->n1; n += group)
+        for (int64_t s = b->s0; s < b->s1; s += BNC_RUN) {
+            const int64_t items = bnc_min(group, b->n1 - n), len = bnc_min(BNC_RUN, b->s1 - s);
+            if (seen == 0) {
+                near_moments(t, b, n, items, s, len, near, mean, m2, scratch);
+            } else {
+                near_moments(t, b, n, items, s, len, near, block, block + c, scratch);
+                KERNELS->merge_moments(channels, seen, mean, m2, (double)(items * len), block,
+                                       block + c);
+                near = block;
+            }
+            seen += (double)(items * len);
+        }
 }
 
 static void slabs_chunk(int64_t k, void *arg)
 {
     task *t = arg;
-    const bnc_layout *l = &t->l;
-    const bnc_box b = bnc_chunk_box(l, k);
-    const int64_t stride = l->c * l->s, group = bnc_group(&b);
-    bnc_real *scratch = bnc_gather_memory(t->shape, l, 1, &t->failed);
+    const bnc_box b = bnc_chunk_box(&t->l, k);
+    bnc_real *scratch = bnc_gather_memory(t->shape, &t->l, 1, &t->failed);
     if (t->shape->runs && !scratch) return;
-    for (int64_t c = b.c0; c < b.c1; c++) {
-        double seen = 0, *mean = t->mean + b.part * l->c + c, *m2 = t->m2 + b.part * l->c + c;
-        *mean = *m2 = 0;
-        for (int64_t n = b.n0; n < b.n1; n += group)
-            for (int64_t s = b.s0; s < b.s1; s += BNC_RUN) {
-                const int64_t count = bnc_min(group, b.n1 - n), len = bnc_min(BNC_RUN, b.s1 - s);
-                double block_mean, block_m2;
-                const bnc_real *x = bnc_piece_at(t->shape, t->x, n, c, s, len, scratch);
-                if (seen == 0) {
-                    KERNELS->slabs_moments(x, count, stride, len, mean, m2);
-                } else {
-                    KERNELS->slabs_moments_near(x, count, stride, len, *mean, &block_mean,
-                                                &block_m2);
-                    KERNELS->merge_moments(1, seen, mean, m2, (double)(count * len), &block_mean,
-                                           &block_m2);
-                }
-                seen += (double)(count * len);
-            }
-    }
+    box_moments(t, &b, scratch);
     bnc_pool_put(scratch);
 }
 
@@ -137,7 +177,7 @@ static int columns_statistics(task *t, double *mean, double *m2, int threads)
     /* one partial of whole channels is the result itself */
     const int direct = l->partials == 1 && l->width == l->c && !l->tail;
     const size_t one = (size_t)(l->partials * l->width) * sizeof(double);
-    const int blocks = l->rows > BNC_BLOCK_ROWS || l->tail;
+    const int blocks = l->rows > BNC_NEAR_ROWS || l->tail;
     double *memory = 0;
     if (!direct || blocks) {
         memory = bnc_pool_get((direct ? 0 : 2 * one) + (blocks ? 2 * one : 0));
@@ -155,15 +195,24 @@ static int columns_statistics(task *t, double *mean, double *m2, int threads)
 
 static int slabs_statistics(task *t, double *mean, double *m2, int threads)
 {
-    const int64_t values = t->l.partials * t->l.c;
-    double *memory = bnc_pool_get((size_t)(2 * values) * sizeof *memory);
+    const int64_t c = t->l.c, values = t->l.partials * c;
+    const int direct = t->l.partials == 1;
+    double *memory = bnc_pool_get((size_t)((direct ? 2 : 4) * values) * sizeof *memory);
     if (!memory) return BNC_NO_MEMORY;
-    t->mean = memory;
-    t->m2 = memory + values;
+    t->block = memory;
+    t->mean = direct ? mean : memory + 2 * values;
+    t->m2 = direct ? m2 : memory + 3 * values;
     bnc_run(slabs_chunk, t, bnc_reduction_chunks(&t->l), threads);
-    merge_slabs(t, mean, m2);
+    if (!direct) merge_slabs(t, mean, m2);
     bnc_pool_put(memory);
     return t->failed ? BNC_NO_MEMORY : BNC_OK;
+}
+
+void BNC_OP(box_statistics)(const bnc_layout *l, const bnc_shape *shape, const bnc_real *x,
+                            const bnc_box *b, double *mean, double *m2, double *block)
+{
+    const task t = {.l = *l, .shape = shape, .x = x, .mean = mean, .m2 = m2, .block = block};
+    box_moments(&t, b, 0);
 }
 
 int BNC_OP(statistics_of)(const bnc_shape *shape, const bnc_layout *l, const bnc_real *x,

@@ -71,7 +71,7 @@ static void input_gradient(const job *j, int64_t row, int64_t rows, int64_t colu
 /* Rows of a group: four share the traffic of the column sums, unless they would fill the cache, or come from memory. */
 static int64_t group_rows(int64_t rows, int64_t d)
 {
-    if (d > BNC_ROW_CHUNK || (d >= BNC_WIDE && bnc_rows_stream(rows, d))) return 1;
+    if (d > BNC_ROW_CHUNK || (d >= BNC_ROW_WIDE && bnc_rows_stream(rows, d))) return 1;
     return bnc_min(BNC_ROW_SUMS, bnc_max(4, BNC_ROW_GROUP / d / 4 * 4));
 }
 

@@ -11,6 +11,7 @@ enum {
     BNC_ROW_GROUP = 4096,     /* elements of a group: x, dy and dx stay in the first-level cache */
     BNC_ROW_STREAM = 1024,    /* the same for arrays of more than ... */
     BNC_ROW_CACHED = 4 << 20, /* ... so many bytes */
+    BNC_ROW_WIDE = 256,       /* columns from which four rows together defeat the prefetchers */
     BNC_ROW_CHUNK = 32768,    /* elements of a chunk, at least */
     BNC_ROW_PIECE = 32768,    /* elements of a piece of a long row */
     BNC_LONG_ROW = 4 * BNC_ROW_PIECE, /* elements of a very long row, at least */

@@ -3,7 +3,10 @@
  * follow from the shape alone and merge in order (Chan, Golub & LeVeque 1979, with sums of weights for counts). */
 #include "norm_layout.h"
 
-enum { ROWS = 256 }; /* of a block: it stays in the second-level cache */
+enum {
+    ROWS = 256,     /* of a block: it stays in the second-level cache */
+    SHORT_SLAB = 64 /* slabs up to this length are walked as columns */
+};
 
 typedef struct {
     int64_t n, c, s, width; /* width: numbers kept per partial result, c * s or c */
@@ -62,7 +65,7 @@ static void slabs_chunk(int64_t k, void *arg)
                     KERNELS->slabs_moments(x, 1, 0, len, mean, m2);
                     *m2 *= t->w[i];
                 } else {
-                    KERNELS->slabs_moments_near(x, 1, 0, len, *mean, &block_mean, &block_m2);
+                    KERNELS->slabs_moments_near(x, 1, 0, 1, 0, len, mean, &block_mean, &block_m2);
                     block_m2 *= t->w[i];
                     KERNELS->merge_moments(1, seen, mean, m2, more, &block_mean, &block_m2);
                 }
@@ -100,7 +103,7 @@ static void fold_columns(const task *t, double total, double *mean, double *m2)
 int BNC_OP(weighted_statistics)(int64_t n, int64_t c, int64_t s, const void *x, const double *w,
                                 double *count, double *mean, double *m2)
 {
-    const int columns = s <= BNC_SHORT_SLAB;
+    const int columns = s <= SHORT_SLAB;
     task t = {.n = n, .c = c, .s = s, .width = columns ? c * s : c, .x = x, .w = w};
     t.per = bnc_max(BNC_CHUNK / (c * s), bnc_ceil_div(n, BNC_MAX_PARTIALS));
     t.per = columns ? bnc_ceil_div(bnc_max(t.per, 1), ROWS) * ROWS : bnc_max(t.per, 1);
