@@ -3,7 +3,7 @@ PYTHON ?= python
 PYTEST_ARGS ?= -q
 SANITIZERS = $(shell $(or $(CC),gcc) -print-file-name=libasan.so) \
              $(shell $(or $(CC),gcc) -print-file-name=libubsan.so)
-C_FILES = $(shell find src_c -name '*.[ch]')
+C_FILES = $(shell find src_c tests/c -name '*.[ch]')
 CYTHON_FILES = $(wildcard bncore/*.pyx bncore/*.pxi bncore/*.pxd)
 
 .PHONY: help build test bench lint format debug clean

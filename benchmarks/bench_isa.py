@@ -22,6 +22,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from timing import interleaved, machine
 
+import bncore as bn
 from bncore import functional as F
 from bncore.backend import native
 
@@ -47,7 +48,7 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Case:
-    op: str  # "forward", "evaluation", "backward", "statistics", "layer norm forward", "layer norm backward"
+    op: str  # statistics, evaluation, forward, backward, backward+relu, layer norm forward or backward
     layout: str  # "NCHW", "NHWC", "(N, C)"
     size: str  # "L2", "L3", "memory"
     shape: tuple[int, ...]
@@ -59,7 +60,7 @@ class Case:
 
 
 def cases(quick: bool, sizes: list[str], dtypes: list[str]) -> Iterator[Case]:
-    batch = ("forward", "evaluation", "backward", "statistics")
+    batch = ("forward", "evaluation", "backward", "backward+relu", "statistics")
     rows = (*batch, "layer norm forward", "layer norm backward")
     for dtype in dtypes:
         for size in sizes:
@@ -93,7 +94,8 @@ def make_call(case: Case) -> Call:
     if case.op.endswith("forward"):
         return lambda: norm(x, weight, bias, out=out, **axis)[0]
     gradient: Callable[..., Any] = F.layer_norm_backward if layer else F.batch_norm_backward
-    saved = norm(x, weight, bias, **axis)[1]
+    activation = "relu" if case.op.endswith("relu") else None
+    saved = norm(x, weight, bias, activation=activation, **axis)[1]
     dy = rng.standard_normal(case.shape, dtype=case.dtype)
     dweight, dbias = np.empty_like(weight), np.empty_like(bias)
     return lambda: gradient(dy, saved, dweight=dweight, dbias=dbias, out=out)[0]
@@ -201,7 +203,7 @@ def main() -> int:
     sizes = ["L2"] if args.quick else args.sizes
     try:
         for threads in args.threads or sorted({1, cpus}):
-            with threadpool_limits(threads):
+            with threadpool_limits(threads), bn.use_backend("native"):
                 for case in cases(args.quick, sizes, args.dtypes):
                     if args.op and args.op not in case.op:
                         continue

@@ -78,7 +78,7 @@ def test_population_runs_and_finds_bncore_right(tmp_path: Path) -> None:
     assert "2000×64, 1 thread" in readme.read_text(encoding="utf-8")
 
 
-def test_instruction_sets_run_and_agree(tmp_path: Path) -> None:
+def test_instruction_sets_run_and_agree(native: None, tmp_path: Path) -> None:
     results = tmp_path / "isa.json"
     done = run(ROOT / "benchmarks/bench_isa.py", "--quick", "--threads", 1, "--json", results)
     assert done.returncode == 0, done.stderr + done.stdout
