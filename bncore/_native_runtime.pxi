@@ -6,6 +6,7 @@ cdef extern from "bncore.h" nogil:
     void bnc_set_cpu_quota(int) noexcept
     void bnc_force_threads(int) noexcept
     int bnc_has_openmp() noexcept
+    const char* bnc_team_name() noexcept
     ctypedef struct bnc_thread_statistics:
         uint64_t together, alone, stalled
     bnc_thread_statistics bnc_threads_read() noexcept
@@ -64,8 +65,8 @@ def force_threads(int threads):
 
 
 def thread_statistics():
-    """Passes that ran on several threads, alone because a worker was not to be had, and that waited long for one."""
-    return bnc_threads_read()
+    """Whose threads work, and passes so far: together on several, alone as the team was not to be had, stalled by it."""
+    return {"kind": bnc_team_name().decode(), **bnc_threads_read()}
 
 
 def pool_statistics():

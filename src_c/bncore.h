@@ -283,6 +283,7 @@ void bnc_set_cpu_quota(int cpus); /* control-group limit, 0 for none */
 void bnc_force_threads(
     int threads); /* for tests: that many for all work, more than processors too; 0 ends it */
 int bnc_has_openmp(void);
+const char *bnc_team_name(void); /* whose threads: "own", "OpenMP", "none" */
 typedef struct {
     uint64_t together, alone, stalled; /* calls on several threads; that wanted to be, but somebody was busy; that waited */
 } bnc_thread_statistics;

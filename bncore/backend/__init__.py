@@ -116,7 +116,7 @@ def info() -> dict[str, Any]:
     -------
     dict
         ``backend``, ``available``, ``reason`` (why there is no native backend, else None), ``build`` (see
-        `build_info`), and with the extension ``isa``, ``available_isas``, ``openmp``, ``threads``, ``pool``.
+        `build_info`), and with the extension ``isa``, ``available_isas``, ``openmp``, ``threads``, ``team``, ``pool``.
     """
     found: dict[str, Any] = {
         "backend": active.NAME,
@@ -130,6 +130,7 @@ def info() -> dict[str, Any]:
             "available_isas": list(_native.available_isas()),
             "openmp": _native.has_openmp(),
             "threads": _native.thread_limit(),
+            "team": _native.thread_statistics(),
             "pool": _native.pool_statistics(),
         }
     return found

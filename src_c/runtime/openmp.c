@@ -58,6 +58,8 @@ bnc_turn bnc_team_run(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads, i
     return (bnc_turn){worked - begin, bnc_nanoseconds() - worked};
 }
 
+const char *bnc_team_name(void) { return "OpenMP"; }
+
 /* OpenMP's threads are gone and it does not know. */
 int bnc_team_forked(void) { return 0; }
 
@@ -65,5 +67,6 @@ int bnc_team_forked(void) { return 0; }
 #else
 
 int bnc_has_openmp(void) { return 0; }
+const char *bnc_team_name(void) { return "none"; }
 
 #endif

@@ -8,11 +8,11 @@
  * others'. Only the workers asked for are woken. Between calls workers spin for a time about as long as waking takes,
  * then sleep.
  *
- * The caller, when it has to wait for a worker, spins as shortly, then sleeps: one that lost its processor can go on at
- * the caller's, and is sent there if it does not find the way.
- * A sleeping worker is woken with the caller's processor forbidden to it for that moment: schedulers, those of virtual
- * machines above all, like to queue it behind its waker. It then gets the caller's processors. Threads that the user has
- * bound (OMP_PROC_BIND, OMP_PLACES, GOMP_CPU_AFFINITY) keep their places instead.
+ * The caller, when it has to wait for a worker, spins as shortly, then sleeps: one that lost its processor is sent to the
+ * caller's, to go on there.
+ * Workers have the caller's processors but the one it runs on: schedulers, those of virtual machines above all, like to
+ * queue a woken thread behind its waker. Threads that the user has bound (OMP_PROC_BIND, OMP_PLACES, GOMP_CPU_AFFINITY)
+ * keep their places instead.
  * Not here: who gets how many threads (threads.c). */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -34,13 +34,14 @@
 enum { MAX_WORKERS = 127, POLLS = 32 }; /* polls between looks at the clock */
 static const unsigned OPEN = 1u << 31, SLEEPS = 1u << 30, COUNT = (1u << 30) - 1;
 /* nanoseconds: */
-static const int64_t WORKER_SPINS = 50000, CALLER_SPINS = 30000, RESCUE_AFTER = 100000,
-                     LOOK_AFTER_ABSENT = 1000000;
+static const int64_t CALLER_SPINS = 30000, LOOK_AFTER_ABSENT = 1000000;
 
 typedef struct {
     _Alignas(128) atomic_uint call; /* the last call it was asked to; it sleeps on this word */
     atomic_int asleep, inside, thread_id;
     atomic_uint came; /* the last call it came to */
+    int was_awake;    /* from here on the caller's: when last asked */
+    cpu_set_t placed; /* the processors it was last given */
 } worker;
 
 typedef struct {
@@ -52,6 +53,7 @@ static struct {
     _Alignas(128) atomic_uint state; /* OPEN | SLEEPS (the caller) | workers inside */
     bnc_chunk_fn fn;                 /* from here on: written while nobody is inside */
     void *arg;
+    unsigned float_mode; /* the caller's */
     int threads;
     share shares[MAX_WORKERS + 1];
     worker workers[MAX_WORKERS];
@@ -69,6 +71,31 @@ static inline void pause_briefly(void)
 #endif
 }
 
+/* Rounding and treatment of denormal numbers: workers compute like the caller, or bits would depend on their number. */
+static unsigned float_mode(void)
+{
+#if defined(__x86_64__)
+    return __builtin_ia32_stmxcsr() & ~0x3fu; /* without the flags of what happened */
+#elif defined(__aarch64__)
+    uint64_t mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    return (unsigned)mode;
+#else
+    return 0;
+#endif
+}
+
+static void set_float_mode(unsigned mode)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_ldmxcsr(mode);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode));
+#else
+    (void)mode;
+#endif
+}
+
 /* Sleeps while the word has this value, at most `nanoseconds` (0: no limit); may return early. */
 static void sleep_on(atomic_uint *word, unsigned value, int64_t nanoseconds)
 {
@@ -80,15 +107,18 @@ static void wake(atomic_uint *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVAT
 
 /* ---- both sides ---- */
 
-static void take_chunks(int first)
+/* Share `first`, then the others'; how many chunks were left for us. */
+static int64_t take_chunks(int first)
 {
+    int64_t taken = 0;
     for (int i = 0; first < team.threads && i < team.threads; i++) {
         share *s = &team.shares[(first + i) % team.threads];
         while (atomic_load_explicit(&s->next, memory_order_relaxed) < s->end) {
             const int64_t k = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
-            if (k < s->end) team.fn(k, team.arg);
+            if (k < s->end) team.fn(k, team.arg), taken++;
         }
     }
+    return taken;
 }
 
 /* ---- a worker ---- */
@@ -139,12 +169,13 @@ static void *work(void *arg)
     prctl(PR_SET_NAME, "bncore", 0, 0, 0);
     atomic_store(&me->thread_id, (int)syscall(SYS_gettid));
     unsigned seen = 0;
-    int64_t spin = WORKER_SPINS;
+    int64_t spin = BNC_WORKERS_SPIN;
     for (;;) {
         seen = await_call(me, seen, spin);
-        spin = WORKER_SPINS;
+        spin = BNC_WORKERS_SPIN;
         if (!enter(me)) continue;
         atomic_store_explicit(&me->came, seen, memory_order_relaxed);
+        if (team.float_mode != float_mode()) set_float_mode(team.float_mode);
         take_chunks(index);
         if (leave(me)) spin = 0;
     }
@@ -179,6 +210,7 @@ static void open_call(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads)
 {
     team.fn = fn;
     team.arg = arg;
+    team.float_mode = float_mode();
     team.threads = threads;
     for (int i = 0; i < threads; i++) {
         atomic_store_explicit(&team.shares[i].next, chunks * i / threads, memory_order_relaxed);
@@ -187,43 +219,36 @@ static void open_call(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads)
     atomic_store(&team.state, OPEN);
 }
 
-static void ask(int workers, int place)
+static void place(worker *w, const cpu_set_t *set)
+{
+    const int id = atomic_load_explicit(&w->thread_id, memory_order_relaxed);
+    if (!id || CPU_EQUAL(&w->placed, set)) return;
+    w->placed = *set;
+    bnc_place(id, set);
+}
+
+static void ask(int workers, int may_place)
 {
     worker *asleep[MAX_WORKERS];
     int sleepers = 0;
     team.calls++;
     for (int i = 0; i < workers; i++) {
-        atomic_store(&team.workers[i].call, team.calls);
-        if (atomic_load(&team.workers[i].asleep)) asleep[sleepers++] = &team.workers[i];
+        worker *w = &team.workers[i];
+        atomic_store(&w->call, team.calls);
+        w->was_awake = !atomic_load(&w->asleep);
+        if (!w->was_awake) asleep[sleepers++] = w;
     }
     if (!sleepers) return;
-    const bnc_processors p = place ? bnc_processors_of_caller() : (bnc_processors){.known = 0};
+    const bnc_processors p = may_place ? bnc_processors_of_caller() : (bnc_processors){.known = 0};
     for (int i = 0; i < sleepers; i++) {
-        if (p.known) bnc_place(atomic_load(&asleep[i]->thread_id), &p.others);
+        if (p.known) place(asleep[i], &p.others);
         wake(&asleep[i]->call);
     }
-    for (int i = 0; p.known && i < sleepers; i++)
-        bnc_place(atomic_load(&asleep[i]->thread_id), &p.all);
 }
 
-/* Sends those that are still inside to the caller's processor, which it is about to leave. */
-static void rescue(int workers, const bnc_processors *p)
+/* Waits until nobody is inside the closed call. A worker that takes much longer than a chunk has lost its processor. */
+static void wait_for(int workers, int64_t chunk_time, int may_place)
 {
-    for (int i = 0; p->known && i < workers; i++)
-        if (atomic_load(&team.workers[i].inside))
-            bnc_place(atomic_load(&team.workers[i].thread_id), &p->here);
-}
-
-static void release(int workers, const bnc_processors *p)
-{
-    for (int i = 0; p->known && i < workers; i++)
-        bnc_place(atomic_load(&team.workers[i].thread_id), &p->all);
-}
-
-/* Waits until nobody is inside the closed call. */
-static void wait_for(int workers, int place)
-{
-    unsigned state;
     const int64_t begin = bnc_nanoseconds();
     do {
         for (int i = 0; i < POLLS; i++) {
@@ -231,19 +256,20 @@ static void wait_for(int workers, int place)
             pause_briefly();
         }
     } while (bnc_nanoseconds() < begin + CALLER_SPINS);
+    unsigned state = atomic_fetch_or(&team.state, SLEEPS) | SLEEPS;
+    const int64_t patience = CALLER_SPINS + 2 * chunk_time;
     bnc_processors p = {.known = 0};
-    int rescued = !place;
-    state = atomic_fetch_or(&team.state, SLEEPS) | SLEEPS;
     while (state & COUNT) {
-        sleep_on(&team.state, state, rescued ? 0 : RESCUE_AFTER);
+        sleep_on(&team.state, state, may_place && !p.known ? patience : 0);
         state = atomic_load(&team.state);
-        if ((state & COUNT) && !rescued && bnc_nanoseconds() > begin + RESCUE_AFTER) {
-            p = bnc_processors_of_caller();
-            rescue(workers, &p);
-            rescued = 1;
-        }
+        if (!(state & COUNT) || !may_place || p.known || bnc_nanoseconds() < begin + patience)
+            continue;
+        p = bnc_processors_of_caller();
+        may_place = p.known;
+        for (int i = 0; p.known && i < workers; i++)
+            if (atomic_load(&team.workers[i].inside)) place(&team.workers[i], &p.here);
     }
-    release(workers, &p);
+    for (int i = 0; p.known && i < workers; i++) place(&team.workers[i], &p.others);
 }
 
 /* A worker that did not come though it was awake may be queued behind the caller. */
@@ -253,12 +279,12 @@ static void look_after_absent(int workers, int64_t now)
     bnc_processors p = {.known = 0};
     for (int i = 0; i < workers; i++) {
         worker *w = &team.workers[i];
-        if (atomic_load_explicit(&w->came, memory_order_relaxed) == team.calls) continue;
+        if (!w->was_awake || atomic_load_explicit(&w->came, memory_order_relaxed) == team.calls)
+            continue;
         if (!p.known) p = bnc_processors_of_caller();
         if (!p.known) return;
         team.looked_at = now;
-        bnc_place(atomic_load(&w->thread_id), &p.others);
-        bnc_place(atomic_load(&w->thread_id), &p.all);
+        place(w, &p.others);
     }
 }
 
@@ -268,12 +294,14 @@ bnc_turn bnc_team_run(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads, i
     const int64_t begin = bnc_nanoseconds();
     open_call(fn, arg, chunks, workers + 1);
     ask(workers, place);
-    take_chunks(0);
-    const int64_t worked = bnc_nanoseconds();
-    if (atomic_fetch_and(&team.state, ~OPEN) & COUNT) wait_for(workers, place);
+    const int64_t taken = take_chunks(0), worked = bnc_nanoseconds();
+    if (atomic_fetch_and(&team.state, ~OPEN) & COUNT)
+        wait_for(workers, taken ? (worked - begin) / taken : 0, place);
     if (place) look_after_absent(workers, worked);
     return (bnc_turn){worked - begin, bnc_nanoseconds() - worked};
 }
+
+const char *bnc_team_name(void) { return "own"; }
 
 int bnc_team_forked(void)
 {

@@ -11,6 +11,9 @@
 #define BNC_OWN_TEAM 1
 #endif
 
+/* Nanoseconds that workers spin after a call before they sleep, about what waking one takes. */
+enum { BNC_WORKERS_SPIN = 50000 };
+
 typedef struct {
     int64_t worked, waited; /* nanoseconds: on chunks, and then for others to finish theirs */
 } bnc_turn;

@@ -25,13 +25,18 @@ static void run_serially(bnc_chunk_fn fn, void *arg, int64_t chunks)
 #ifdef _OPENMP
 #include <pthread.h>
 
-static const int64_t STALL = 300000, BACK_OFF = 10; /* nanoseconds; times the time waited */
+/* nanoseconds; times the time waited */
+static const int64_t STALL = 300000, BACK_OFF = 10;
+/* Asks at most so far apart are in a row; so many in a row wake workers for little work. */
+static const int64_t IN_A_ROW = 100000, ROW = 6;
 
 static struct {
     atomic_flag busy;
     atomic_int started,
         crippled;         /* workers exist, or did; they did in the parent and cannot here */
     int64_t serial_until; /* guarded by busy */
+    atomic_llong last_together, last_asked; /* when */
+    atomic_int row;
     atomic_ullong together, alone, stalled;
 } run = {.busy = ATOMIC_FLAG_INIT};
 
@@ -41,11 +46,13 @@ static void run_together(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads
 {
     atomic_store_explicit(&run.started, 1, memory_order_relaxed);
     const bnc_turn t = bnc_team_run(fn, arg, chunks, threads, !bnc_openmp_bound());
+    const int64_t end = bnc_nanoseconds();
+    atomic_store_explicit(&run.last_together, end, memory_order_relaxed);
     count(&run.together);
     /* a chunk may legitimately take as long as the caller's share of them took */
     if (t.waited > STALL && t.waited > t.worked) {
         count(&run.stalled);
-        run.serial_until = bnc_nanoseconds() + BACK_OFF * t.waited;
+        run.serial_until = end + BACK_OFF * t.waited;
     }
 }
 
@@ -87,6 +94,20 @@ int bnc_thread_limit(void)
     return limit < 1 ? 1 : limit;
 }
 
+/* Whether it pays to use workers for work that takes about as long as waking them: they are awake, or one such pass
+ * follows another, so that they will be. */
+static int pays_if_little(void)
+{
+    const int64_t now = bnc_nanoseconds();
+    if (now - atomic_load_explicit(&run.last_together, memory_order_relaxed) < BNC_WORKERS_SPIN)
+        return 1;
+    const int64_t last = atomic_exchange_explicit(&run.last_asked, now, memory_order_relaxed);
+    const int row =
+        now - last < IN_A_ROW ? atomic_load_explicit(&run.row, memory_order_relaxed) + 1 : 0;
+    atomic_store_explicit(&run.row, row < ROW ? row : 0, memory_order_relaxed);
+    return row >= ROW;
+}
+
 static void after_fork_in_child(void)
 {
     if (!bnc_team_forked() && atomic_load(&run.started)) atomic_store(&run.crippled, 1);
@@ -111,16 +132,20 @@ void bnc_run(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads)
 }
 
 int bnc_thread_limit(void) { return 1; }
+static int pays_if_little(void) { return 0; }
 static int start(void) { return 0; }
 bnc_thread_statistics bnc_threads_read(void) { return (bnc_thread_statistics){0, 0, 0}; }
 
 #endif
+
+enum { LITTLE = 8 }; /* grains of work that take no longer than waking a worker */
 
 int bnc_threads(int64_t work, int64_t grain)
 {
     if (atomic_load_explicit(&forced, memory_order_relaxed)) return bnc_thread_limit();
     if (work < 2 * grain) return 1; /* the common small call asks nobody */
     const int64_t useful = work / grain;
+    if (useful < LITTLE && !pays_if_little()) return 1;
     const int limit = bnc_thread_limit();
     return useful < limit ? (int)useful : limit;
 }
