@@ -12,16 +12,17 @@ import os
 import sys
 import time
 import zlib
-from pathlib import Path
 from typing import Any
 
 import peers
 from norms.cases import Case
-from norms.data import Data
+from norms.data import Data, Room
 from norms.reference import Expected
 
 CLOCK = 5e-5  # seconds a sample lasts at least: short calls are repeated
+SLOW = 0.04  # calls longer than this are not repeated without need
 WARM = 2e-3  # calls shorter than this are warmed up more than once
+TICK = 5e-3  # so often a thread may lose its CPU for a moment though nobody else is at work
 LIMITS = {"float32": 1e-3, "float64": 1e-10}  # a larger error of y or dx is a wrong result
 
 
@@ -32,6 +33,7 @@ class Worker:
         self.peer = peer
         self.data: Data | None = None
         self.key: Any = None
+        self.room, self.spare = Room(), Room()
         self.contenders: dict[str, peers.Contender] = {}
         self.seconds: dict[str, float] = {}
 
@@ -45,17 +47,18 @@ class Worker:
         self.seconds.clear()
         self.peer.forget()
         self.case = Case.of(case)
-        if self.data is None or Data.key(self.case) != self.key:
-            self.data = None
-            self.data, self.key = Data(self.case), Data.key(self.case)
-        self.data.case = self.case
         gc.collect()
+        self.spare.leave()
+        if self.data is None or Data.key(self.case) != self.key:
+            self.room.leave()
+            self.data, self.key = Data(self.case, self.room, self.spare), Data.key(self.case)
+        self.data.case = self.case
         return {}
 
-    def prepare(self, expected: str) -> dict[str, Any]:
-        """Makes the contenders, and checks their results against the files in the folder ``expected``."""
+    def prepare(self, expected: dict[str, str]) -> dict[str, Any]:
+        """Makes the contenders, and checks their results against the files ``expected``."""
         assert self.data is not None
-        right = Expected(self.case, Path(expected))
+        right = Expected(self.case, **expected)
         if right.silent is not None:
             self.data.silence(right.silent)
         report, failed = {}, {}
@@ -88,6 +91,8 @@ class Worker:
         if calibrate:
             self.seconds[name] = one(call)
         last = self.seconds[name]
+        if calibrate and last > SLOW:
+            return {"median": last, "min": last, "disturbed": False, "seconds": last}
         if seconds > last / 2:  # a slow call is not worth warming up for
             call()
         if last < WARM:
@@ -107,7 +112,7 @@ class Worker:
         return {
             "median": times[len(times) // 2],
             "min": times[0],
-            "disturbed": switches() - before,
+            "disturbed": switches() - before > samples // 4 + sum(times) * inner / TICK,
             "seconds": sum(times) * inner,
         }
 
@@ -148,6 +153,8 @@ def main() -> int:
     except peers.Missing as missing:
         reply({"missing": str(missing)})
         return 0
+    gc.collect()
+    gc.freeze()  # what libraries made when they were imported need not be looked at again
     reply({"version": worker.peer.version})
     for line in sys.stdin:
         try:

@@ -13,7 +13,6 @@ import select
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,14 +21,14 @@ from typing import Any
 import peers
 
 from .cases import Case
-from .data import Data
-from .reference import Reference
+from .data import Data, Room
+from .reference import Files, Reference
 
 WORKER = Path(__file__).resolve().parents[1] / "worker.py"
 PATIENCE = 300  # seconds for one answer: compiling takes long
 SETTLE = 0.2  # seconds a worker's threads may go on spinning before the next one's turn
 ROUNDS = 5
-SLOW, SLOW_ROUNDS = 0.1, 3  # calls of more seconds get fewer rounds
+SLOW, SLOW_ROUNDS = 0.04, 3  # calls of more seconds get fewer rounds
 Row = dict[str, Any]
 
 
@@ -130,6 +129,7 @@ class Arena:
         self.processes: dict[str, Process] = {}
         self.missing: dict[str, str] = {}
         self.versions: dict[str, str] = {}
+        self.room, self.files = Room(), Files()
         self.data: Data | None = None
         self.reference: Reference | None = None
 
@@ -180,13 +180,12 @@ class Arena:
         self._start(self._wanted(case))
         ready = self._all(list(self._wanted(case)), row, do="load", case=case.describe())
         if self.data is None or Data.key(self.data.case) != Data.key(case):
-            self.reference = self.data = None
-            self.data = Data(case)
+            self.room.leave()
+            self.data = Data(case, self.room, self.room)
             self.reference = Reference(self.data)
         assert self.reference is not None
-        with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
-            self.reference.write(case, Path(folder))
-            ready = self._all(list(ready), row, do="prepare", expected=folder)
+        self.reference.write(case, self.files)
+        ready = self._all(list(ready), row, do="prepare", expected=self.files.paths)
         found = []
         for kind, answer in ready.items():
             row["missing"] |= answer["failed"]
@@ -262,8 +261,3 @@ class Arena:
             if last or not answer["disturbed"] or answer["seconds"] > 4 * block:
                 break
         return answer
-
-
-def memory_folder() -> str | None:
-    """Where files are kept in memory, if the system has such a place."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

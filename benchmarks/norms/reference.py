@@ -1,13 +1,14 @@
 """What a case must give, in float64, by the formulas as they stand, a block at a time so that memory stays small.
 
-The results go into files of a folder in memory, where every worker compares its own with them.
+The results go into files in memory, where every worker compares its own with them.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,29 @@ def blocks(n: int, c: int, s: int) -> Iterator[tuple[slice, slice, slice]]:
             yield slice(i, i + rows), slice(None), slice(k, k + width)
 
 
+class MemoryFile:
+    """A file that other processes open by its path while this one lives, and that nobody needs to delete."""
+
+    def __init__(self) -> None:
+        if hasattr(os, "memfd_create"):
+            self.file: Any = os.fdopen(os.memfd_create("expected"), "w+b")
+            self.path = f"/proc/{os.getpid()}/fd/{self.file.fileno()}"
+        else:
+            self.file = tempfile.NamedTemporaryFile()  # noqa: SIM115
+            self.path = self.file.name
+
+
+class Files:
+    """Where a Reference leaves its results: the one of x's size, and the rest."""
+
+    def __init__(self) -> None:
+        self.main, self.rest = MemoryFile(), MemoryFile()
+
+    @property
+    def paths(self) -> dict[str, str]:
+        return {"main": self.main.path, "rest": self.rest.path}
+
+
 class Reference:
     """float64 results for arrays of ``data``; statistics are kept for further operations on them."""
 
@@ -47,8 +71,8 @@ class Reference:
             column, (data.weight, data.bias, data.mean, data.var)
         )
 
-    def write(self, case: Case, folder: Path) -> None:
-        """Makes main.npy (the result of x's shape, if any) and rest.npz in ``folder``."""
+    def write(self, case: Case, files: Files) -> None:
+        """Writes the results of a case on these data; the main file only grows."""
         rest: dict[str, Any] = {}
         if case.op == "backward+relu":
             rest["silent"] = self._near_zero()
@@ -58,10 +82,16 @@ class Reference:
             rest |= {"mean": mean.reshape(-1), "var": var.reshape(-1)}
         else:
             name, *others = names(case)
-            main = np.lib.format.open_memmap(folder / "main.npy", "w+", np.float64, shape=case.view)
+            path = files.main.path
+            if os.path.getsize(path) < 8 * case.size:
+                os.truncate(path, 8 * case.size)
+            main = np.memmap(path, np.float64, "r+", shape=case.view)
             largest, sums = self._fill(case, main)
             rest |= {f"largest {name}": largest, **dict(zip(others, sums, strict=False))}
-        np.savez(folder / "rest.npz", **rest)
+        files.rest.file.seek(0)
+        files.rest.file.truncate()
+        np.savez(files.rest.file, **rest)
+        files.rest.file.flush()
 
     def _fill(self, case: Case, main: Array) -> tuple[float, tuple[Array, ...]]:
         if case.norm != "batch":
@@ -156,12 +186,13 @@ class Reference:
 class Expected:
     """The other side: reads what a Reference wrote and says how far results are from it."""
 
-    def __init__(self, case: Case, folder: Path) -> None:
+    def __init__(self, case: Case, main: str, rest: str) -> None:
         self.case = case
-        with np.load(folder / "rest.npz") as rest:
-            self.rest = dict(rest)
-        path = folder / "main.npy"
-        self.main = np.load(path, mmap_mode="r").reshape(-1) if path.exists() else None
+        with np.load(rest) as arrays:
+            self.rest = dict(arrays)
+        self.main: Array | None = None
+        if case.op != "statistics":
+            self.main = np.memmap(main, np.float64, "r", shape=(case.size,))
 
     @property
     def silent(self) -> Array | None:

@@ -61,13 +61,13 @@ BOUND = {"OMP_PROC_BIND": "true"}
 WARM_HEAP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 KINDS = {
     "bncore": Kind("ours", {}),
-    "numpy": Kind("ours", {"BNCORE_BACKEND": "numpy"}, largest=4_200_000),
+    "numpy": Kind("ours", {"BNCORE_BACKEND": "numpy"}, 1_100_000),
     "torch": Kind("pytorch", BOUND),
     # the allocator keeps what was freed: PyTorch's kernels without page faults
     "torch-warm": Kind("pytorch", {**BOUND, **WARM_HEAP, "BENCH_WARM": "1"}),
     "torch-compile": Kind("inductor", BOUND, only_float32=True),
     "onednn": Kind("onednn", BOUND, only_float32=True),
-    "jax": Kind("xla", {"JAX_PLATFORMS": "cpu"}, only_float32=True, pinned=True),
+    "jax": Kind("xla", {"JAX_PLATFORMS": "cpu"}, 32_000_000, only_float32=True, pinned=True),
     "roof": Kind("roof", BOUND),
 }
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from norms.cases import EPS, Case
-from norms.data import Array, Data, aligned
+from norms.cases import EPS, LARGE, Case
+from norms.data import Array, Data
 
 from . import Contender, dnnl
 from .dnnl import EPSILON, GLOBAL_STATS, RELU, SCALE, SHIFT, Library, Primitive
@@ -32,6 +32,8 @@ class Peer:
         found = {"onednn plain": lambda: self._contender(Setup(self.library, data, False))}
         image = case.norm == "batch" and case.axis == 1 and len(case.shape) > 2
         if image and case.channels % BLOCK == 0:
+            if case.nbytes > LARGE:
+                del found["onednn plain"]
             found["onednn 16c"] = lambda: self._contender(Setup(self.library, data, True))
         return found
 
@@ -66,7 +68,7 @@ class Setup:
         per_row = data.case.norm == "layer"
         count = data.case.shape[0] if per_row else data.case.channels
         self.stats = library.layout((count,), (1,))
-        self.mean, self.var = (aligned((count,), "float32") for _ in range(2))
+        self.mean, self.var = (data.fresh((count,)) for _ in range(2))
         self.norm = data.case.norm
         self.flags = SCALE | SHIFT
         if "relu" in data.case.op:
@@ -76,7 +78,7 @@ class Setup:
         """An array of x's shape in this layout, and the layout."""
         if self.blocked:
             n, c, s = self.case.view
-            out = aligned((n, c // BLOCK, s, BLOCK), "float32")
+            out = self.data.fresh((n, c // BLOCK, s, BLOCK))
             out[...] = array.reshape(n, c // BLOCK, BLOCK, s).swapaxes(2, 3)
             array = out
         return self.layout, array
@@ -87,8 +89,7 @@ class Setup:
 
     def fresh(self) -> tuple[Any, Array]:
         n, c, s = self.case.view
-        shape = (n, c // BLOCK, s, BLOCK) if self.blocked else self.case.shape
-        return self.layout, aligned(shape, "float32")
+        return self.layout, self.data.fresh((n, c // BLOCK, s, BLOCK) if self.blocked else None)
 
     def forward_desc(self) -> Any:
         layouts = [self.layout, self.layout, *([self.stats] if self.norm == "layer" else [])]
@@ -116,7 +117,7 @@ class Setup:
         layouts = [self.layout] * 3 + ([self.stats] if self.norm == "layer" else [])
         make = partial(self.library.describe, self.norm, "backward", dnnl.BACKWARD)
         desc = make(*layouts, EPSILON(EPS), self.flags, self.forward_desc())
-        parameter = lambda: aligned((self.case.channels,), "float32")  # noqa: E731
+        parameter = lambda: self.data.fresh((self.case.channels,))  # noqa: E731
         arrays = {
             "src": (self.layout, forward.arrays["src"]),
             "mean": (self.stats, self.mean),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from norms.cases import EPS, MOMENTUM
-from norms.data import Data, aligned
+from norms.data import Data
 
 import bncore as bn
 from bncore import backend
@@ -50,7 +50,7 @@ class Peer:
         return Contender(run, lambda r: (r[0],))
 
     def _kernel(self, data: Data) -> Contender:
-        out = aligned(data.case.shape, data.case.dtype)
+        out = data.fresh()
         if "backward" not in data.case.op:
             return Contender(calls(data, out=out), lambda r: (r[0],))
         options: dict[str, Any] = {"out": out, "dweight": data.weight.copy()}

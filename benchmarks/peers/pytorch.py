@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from norms.cases import EPS, MOMENTUM, Case
+from norms.cases import EPS, LARGE, MOMENTUM, Case
 from norms.data import Array, Data
 
 from . import Contender, Missing
@@ -41,7 +41,10 @@ class Peer:
             return {name: lambda: user(tensors)}
         if "BENCH_WARM" in os.environ:
             return {"torch warm": lambda: aten(tensors)}
-        return {"torch user": lambda: user(tensors), "torch aten": lambda: aten(tensors)}
+        found = {"torch user": lambda: user(tensors)}
+        if data.case.nbytes <= LARGE:
+            found["torch aten"] = lambda: aten(tensors)
+        return found
 
     def forget(self) -> None:
         pass

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from norms.cases import ARRAYS
-from norms.data import Data, aligned
+from norms.data import Data
 
 from . import Contender
 
@@ -49,7 +49,7 @@ class Peer:
 
     def contenders(self, data: Data) -> dict[str, Callable[[], Contender]]:
         count, n = ARRAYS[data.case.op], data.case.nbytes // 4
-        arrays = [aligned((n,), "float32") for _ in range(count)]
+        arrays = [data.fresh((n,), "float32") for _ in range(count)]
         if self.lib is None:
             return {"roof numpy": lambda: numpy_roof(arrays)}
         size, pointers = ctypes.c_size_t(n), [ctypes.c_void_p(a.ctypes.data) for a in arrays]
