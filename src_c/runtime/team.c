@@ -20,6 +20,7 @@
 #include "team.h"
 
 #ifdef BNC_OWN_TEAM
+#include "float_mode.h"
 #include "placement.h"
 
 #include <linux/futex.h>
@@ -68,31 +69,6 @@ static inline void pause_briefly(void)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("isb"); /* yield does nothing on most */
-#endif
-}
-
-/* Rounding and treatment of denormal numbers: workers compute like the caller, or bits would depend on their number. */
-static unsigned float_mode(void)
-{
-#if defined(__x86_64__)
-    return __builtin_ia32_stmxcsr() & ~0x3fu; /* without the flags of what happened */
-#elif defined(__aarch64__)
-    uint64_t mode;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    return (unsigned)mode;
-#else
-    return 0;
-#endif
-}
-
-static void set_float_mode(unsigned mode)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_ldmxcsr(mode);
-#elif defined(__aarch64__)
-    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode));
-#else
-    (void)mode;
 #endif
 }
 
@@ -175,7 +151,7 @@ static void *work(void *arg)
         spin = BNC_WORKERS_SPIN;
         if (!enter(me)) continue;
         atomic_store_explicit(&me->came, seen, memory_order_relaxed);
-        if (team.float_mode != float_mode()) set_float_mode(team.float_mode);
+        if (team.float_mode != bnc_float_mode()) bnc_set_float_mode(team.float_mode);
         take_chunks(index);
         if (leave(me)) spin = 0;
     }
@@ -210,7 +186,7 @@ static void open_call(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads)
 {
     team.fn = fn;
     team.arg = arg;
-    team.float_mode = float_mode();
+    team.float_mode = bnc_float_mode();
     team.threads = threads;
     for (int i = 0; i < threads; i++) {
         atomic_store_explicit(&team.shares[i].next, chunks * i / threads, memory_order_relaxed);
