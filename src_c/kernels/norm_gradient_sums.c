@@ -74,9 +74,9 @@ BNC_INLINE void together(struct rows a, int64_t c, const struct bnc_coefficients
 #pragma GCC unroll 8
     for (int r = 0; r < TOGETHER; r++) {
         for (int v = 0; v < nv; v++) {
-            __builtin_prefetch(a.x + fetch + (r * nv + v) * VL, 0, 2);
-            __builtin_prefetch(a.dy + fetch + (r * nv + v) * VL, 0, 2);
-            if (gate == BNC_FROM_Y) __builtin_prefetch(a.y + fetch + (r * nv + v) * VL, 0, 2);
+            vfetch(a.x + fetch, r * nv + v, 2);
+            vfetch(a.dy + fetch, r * nv + v, 2);
+            if (gate == BNC_FROM_Y) vfetch(a.y + fetch, r * nv + v, 2);
         }
         add_row(rows_from(a, r * a.ld), nv, gate, p);
     }

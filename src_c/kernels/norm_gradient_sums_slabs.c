@@ -50,8 +50,8 @@ BNC_INLINE void piece(struct source a, int64_t len, struct channel ch, const int
     for (; i + 2 * VL <= len; i += 2 * VL)
 #pragma GCC unroll 2
         for (int v = 0; v < 2; v++) {
-            __builtin_prefetch(a.x + a.ahead + i + v * VL);
-            __builtin_prefetch(a.dy + a.ahead + i + v * VL);
+            vfetch(a.x + a.ahead + i, v, 3);
+            vfetch(a.dy + a.ahead + i, v, 3);
             add(a, i + v * VL, ch, gate, two + v);
         }
     if (i + VL <= len) {

@@ -191,7 +191,7 @@ BNC_INLINE void panel_sums(const bnc_real *x, int64_t ld, const int nv, int64_t 
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) {
             const vreal d = vload(x + r * ld + v * VL) - a[v].k;
-            __builtin_prefetch(x + fetch + (r * nv + v) * VL, 0, 2);
+            vfetch(x + fetch, r * nv + v, 2);
             s[v] += d;
             q[v] += d * d;
         }

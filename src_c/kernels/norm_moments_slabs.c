@@ -146,7 +146,7 @@ BNC_INLINE void add_few(const bnc_real *x, int64_t len, int64_t ahead, vreal k, 
 #pragma GCC unroll 2
             for (int half = 0; half < 2; half++) {
 #pragma GCC unroll 4
-                for (int v = 0; v < 4; v++) __builtin_prefetch(x + ahead + i + (4 * half + v) * VL);
+                for (int v = 0; v < 4; v++) vfetch(x + ahead + i, 4 * half + v, 3);
                 square_four(x + i + half * 4 * VL, k, s, q + half);
             }
         to->s += (s[0] + s[1]) + (s[2] + s[3]);
