@@ -8,7 +8,7 @@ K(columns_moments,
 K(slabs_moments,
   (const bnc_real *x, int64_t count, int64_t stride, int64_t len, double *mean, double *m2))
 K(columns_moments_near, (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, const double *near,
-                         double *mean, double *m2))
+                         int far, double *mean, double *m2))
 K(slabs_moments_near, (const bnc_real *x, int64_t items, int64_t pitch, int64_t channels,
                        int64_t stride, int64_t len, const double *near, double *mean, double *m2))
 K(columns_shift, (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, double *near))
@@ -45,7 +45,7 @@ K(slabs_normalize,
 /* norm_gradient_sums.c, norm_gradient_sums_slabs.c: sum of g and of g (x - hi) inv_std, added to the doubles given */
 K(columns_gradient_sums,
   (const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t rows, int64_t c,
-   const struct bnc_coefficients *k, int relu, double *sum_g, double *sum_gx))
+   const struct bnc_coefficients *k, int relu, int far, double *sum_g, double *sum_gx))
 K(slabs_gradient_sums,
   (const bnc_real *x, const bnc_real *dy, const bnc_real *y, int64_t items, int64_t pitch,
    int64_t channels, int64_t stride, int64_t len, const struct bnc_coefficients *k, int64_t first,

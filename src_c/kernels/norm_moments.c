@@ -180,8 +180,8 @@ BNC_INLINE void narrow_sums(const bnc_real *x, int64_t ld, int64_t rows, const i
 enum { TOGETHER = 8 }; /* rows of a panel */
 
 /* Rows of a panel of `nv` vectors, a literal; meanwhile as many values from `fetch` on are brought nearer. */
-BNC_INLINE void panel_sums(const bnc_real *x, int64_t ld, const int nv, int64_t fetch,
-                           struct around *a)
+BNC_INLINE void panel_sums(const bnc_real *x, int64_t ld, const int nv, const int far,
+                           int64_t fetch, struct around *a)
 {
     vreal s[4], q[4];
 #pragma GCC unroll 4
@@ -191,7 +191,7 @@ BNC_INLINE void panel_sums(const bnc_real *x, int64_t ld, const int nv, int64_t 
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) {
             const vreal d = vload(x + r * ld + v * VL) - a[v].k;
-            vfetch(x + fetch, r * nv + v, 2);
+            if (far) vfetch(x + fetch, r * nv + v, 2);
             s[v] += d;
             q[v] += d * d;
         }
@@ -199,22 +199,31 @@ BNC_INLINE void panel_sums(const bnc_real *x, int64_t ld, const int nv, int64_t 
     for (int v = 0; v < nv; v++) a[v].s += s[v], a[v].q += q[v];
 }
 
-/* Any number of vectors: eight rows together in panels whose sums stay in registers. The next eight are fetched in the
- * order of the memory, which panels alone would hide from the prefetchers: without, this is several times slower. */
-static void wide_sums(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, struct around *a)
+/* The panel at v fetches TOGETHER times its values from the next rows' start on. */
+BNC_INLINE void eight_rows(const bnc_real *x, int64_t ld, int64_t nv, const int far,
+                           struct around *a)
 {
-    for (int64_t r = 0; r < rows; r += TOGETHER) {
-        int64_t v =
-            0; /* the panel at v fetches TOGETHER times its values from the next rows' start on */
-        for (; v + 4 <= nv; v += 4)
-            panel_sums(x + r * ld + v * VL, ld, 4, TOGETHER * ld + (TOGETHER - 1) * v * VL, a + v);
-        for (; v < nv; v++)
-            panel_sums(x + r * ld + v * VL, ld, 1, TOGETHER * ld + (TOGETHER - 1) * v * VL, a + v);
-    }
+    int64_t v = 0;
+    for (; v + 4 <= nv; v += 4)
+        panel_sums(x + v * VL, ld, 4, far, TOGETHER * ld + (TOGETHER - 1) * v * VL, a + v);
+    for (; v < nv; v++)
+        panel_sums(x + v * VL, ld, 1, far, TOGETHER * ld + (TOGETHER - 1) * v * VL, a + v);
+}
+
+/* Any number of vectors: eight rows together in panels whose sums stay in registers. Of arrays from behind the caches the
+ * next eight are fetched in the order of the memory, which panels alone would hide from the prefetchers. */
+static void wide_sums(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, int far,
+                      struct around *a)
+{
+    int64_t r = 0;
+    if (far)
+        for (; r < rows; r += TOGETHER) eight_rows(x + r * ld, ld, nv, 1, a);
+    for (; r < rows; r += TOGETHER) eight_rows(x + r * ld, ld, nv, 0, a);
 }
 
 /* Few rows, as they lie in memory: any other order is several times slower. Adds to the sums. */
-static void add_rows(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, struct around *a)
+static void add_rows(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, int far,
+                     struct around *a)
 {
     const int64_t unit = nv <= 8 ? 4 : TOGETHER, whole = rows / unit * unit;
     switch (nv) {
@@ -226,7 +235,7 @@ static void add_rows(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, st
     case 6: narrow_sums(x, ld, whole, 6, a); break;
     case 7: narrow_sums(x, ld, whole, 7, a); break;
     case 8: narrow_sums(x, ld, whole, 8, a); break;
-    default: wide_sums(x, ld, whole, nv, a);
+    default: wide_sums(x, ld, whole, nv, far, a);
     }
     for (int64_t r = whole; r < rows; r++)
         for (int64_t v = 0; v < nv; v++) {
@@ -237,11 +246,12 @@ static void add_rows(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, st
 }
 
 /* Sums of CAREFUL_ROWS each are added up apart, so that every addition has operands of similar size. */
-static void sums_around(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, struct around *a)
+static void sums_around(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, int far,
+                        struct around *a)
 {
     for (int64_t v = 0; v < nv; v++) a[v].s = a[v].q = a[v].all = vzero();
     for (int64_t r = 0; r < rows; r += CAREFUL_ROWS) {
-        add_rows(x + r * ld, ld, rows - r < CAREFUL_ROWS ? rows - r : CAREFUL_ROWS, nv, a);
+        add_rows(x + r * ld, ld, rows - r < CAREFUL_ROWS ? rows - r : CAREFUL_ROWS, nv, far, a);
         for (int64_t v = 0; v < nv; v++) a[v].all += a[v].q, a[v].q = vzero();
     }
     for (int64_t v = 0; v < nv; v++) a[v].q = a[v].all;
@@ -263,13 +273,13 @@ static void measure_again(const bnc_real *x, int64_t ld, int64_t rows, double *m
 }
 
 static void one_pass(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, const double *near,
-                     double *mean, double *m2)
+                     int far, double *mean, double *m2)
 {
     struct around sums[GROUP / VL];
     const double over = 1 / (double)rows;
     int doubtful = 0;
     for (int64_t j = 0; j < w; j++) sums[j / VL].k[j % VL] = (bnc_real)near[j];
-    sums_around(x, ld, rows, w / VL, sums);
+    sums_around(x, ld, rows, w / VL, far, sums);
     for (int64_t v = 0; v < w / VL; v++) {
         const struct around *a = sums + v;
         double *vmean = mean + v * VL, *vm2 = m2 + v * VL;
@@ -294,24 +304,24 @@ static void one_pass(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, con
 }
 
 static void whole_vectors(const bnc_real *x, int64_t ld, int64_t rows, int64_t c,
-                          const double *near, double *mean, double *m2)
+                          const double *near, int far, double *mean, double *m2)
 {
     for (int64_t g = 0; g < c; g += GROUP) {
         const int64_t w = c - g < GROUP ? c - g : GROUP;
         if (near)
-            one_pass(x + g, ld, rows, w, near + g, mean + g, m2 + g);
+            one_pass(x + g, ld, rows, w, near + g, far, mean + g, m2 + g);
         else
             two_passes(x + g, ld, rows, w, mean + g, m2 + g);
     }
 }
 
 BNC_INLINE void any_columns(const bnc_real *x, int64_t ld, int64_t rows, int64_t c,
-                            const double *near, double *mean, double *m2)
+                            const double *near, int far, double *mean, double *m2)
 {
     const int64_t whole = c / VL * VL, last = c - VL;
-    whole_vectors(x, ld, rows, whole, near, mean, m2);
+    whole_vectors(x, ld, rows, whole, near, far, mean, m2);
     if (whole && whole < c) { /* the last vector overlaps columns done: the same numbers come out */
-        whole_vectors(x + last, ld, rows, VL, near ? near + last : 0, mean + last, m2 + last);
+        whole_vectors(x + last, ld, rows, VL, near ? near + last : 0, far, mean + last, m2 + last);
         return;
     }
     for (int64_t j = whole; j < c; j++) column_in_double(x + j, ld, rows, mean + j, m2 + j);
@@ -321,12 +331,13 @@ BNC_INLINE void any_columns(const bnc_real *x, int64_t ld, int64_t rows, int64_t
  * lanes add them up. */
 void BNC_KERNEL(columns_moments)(const bnc_real *restrict x, int64_t ld, int64_t rows, int64_t c,
                                  double *restrict mean, double *restrict m2)
-{ any_columns(x, ld, rows, c, 0, mean, m2); }
+{ any_columns(x, ld, rows, c, 0, 0, mean, m2); }
 
-/* The same, given means (c,) of similar data; `near` may be `mean`. */
+/* The same, given means (c,) of similar data; `near` may be `mean`. `far`: x comes from behind the caches. */
 void BNC_KERNEL(columns_moments_near)(const bnc_real *restrict x, int64_t ld, int64_t rows,
-                                      int64_t c, const double *near, double *mean, double *m2)
-{ any_columns(x, ld, rows, c, near, mean, m2); }
+                                      int64_t c, const double *near, int far, double *mean,
+                                      double *m2)
+{ any_columns(x, ld, rows, c, near, far, mean, m2); }
 
 /* A value near the mean of each of c columns, and the column's own if it is constant: the mean of few rows. */
 void BNC_KERNEL(columns_shift)(const bnc_real *restrict x, int64_t ld, int64_t rows, int64_t c,

@@ -45,7 +45,7 @@ static void direct_sums(const part *p)
     memset(p->sum_gx, 0, (size_t)count * sizeof(double));
     if (p->l.columns) {
         KERNELS->columns_gradient_sums(at(a->x, p->offset), at(a->dy, p->offset), 0, 1, count,
-                                       &p->k, a->relu, p->sum_g, p->sum_gx);
+                                       &p->k, a->relu, 0, p->sum_g, p->sum_gx);
         fold(&p->l, p->sum_g);
         fold(&p->l, p->sum_gx);
     } else {

@@ -8,8 +8,8 @@ typedef struct {
     bnc_layout l;
     struct bnc_coefficients k;
     double *sum_g, *sum_gx; /* (partials, width or c) */
-    int streaming;
-    int failed; /* no memory for a chunk */
+    int streaming, far;     /* bnc_streams of dx, bnc_far of the sums */
+    int failed;             /* no memory for a chunk */
 } job;
 
 static const bnc_real *at(const void *p, int64_t offset)
@@ -82,7 +82,7 @@ static void columns_sums(const job *j, const source *s, int64_t from, int64_t ro
     const bnc_real *x = bnc_rows_at(shape, s->x, o, len, s->memory),
                    *dy = bnc_rows_at(shape, s->dy, o, len, s->memory + s->piece), *y = 0;
     if (s->y) y = bnc_rows_at(shape, s->y, o, len, s->memory + 2 * s->piece);
-    KERNELS->columns_gradient_sums(x, dy, y, rows, width, &j->k, j->a->relu,
+    KERNELS->columns_gradient_sums(x, dy, y, rows, width, &j->k, j->a->relu, j->far,
                                    j->sum_g + part * j->l.width, j->sum_gx + part * j->l.width);
 }
 
@@ -157,6 +157,7 @@ static int sums(job *j)
     double *memory = bnc_pool_get((size_t)(2 * values) * sizeof *memory);
     if (!memory) return BNC_NO_MEMORY;
     memset(memory, 0, (size_t)(2 * values) * sizeof *memory);
+    j->far = bnc_far(bnc_values(&j->a->shape) * (j->a->y ? 3 : 2) * (int64_t)sizeof(bnc_real));
     j->sum_g = memory;
     j->sum_gx = memory + values;
     bnc_run(j->l.columns ? columns_chunk : slabs_chunk, j, bnc_reduction_chunks(&j->l),

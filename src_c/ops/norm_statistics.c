@@ -3,6 +3,7 @@
  * channels, and columns to channels (Chan, Golub & LeVeque 1979). Of masked arrays it sees the valid values only. */
 #include "norm_reduce.h"
 #include "norm_statistics.h"
+#include "plan.h"
 
 enum {
     SHIFT_ROWS = 16,    /* rows, ... */
@@ -15,6 +16,7 @@ typedef struct {
     const bnc_real *x;
     double *mean, *m2; /* (partials, width or c) */
     double *block;     /* (partials, 2 width or 2 c): statistics of the block at hand */
+    int far;           /* bnc_far of x */
     int failed;        /* no memory for a chunk */
 } task;
 
@@ -37,10 +39,10 @@ static void columns_chunk(int64_t k, void *arg)
             KERNELS->columns_moments(x, w, rows, w, mean, m2);
         } else if (r == begin) {
             KERNELS->columns_shift(x, w, SHIFT_ROWS, w, mean);
-            KERNELS->columns_moments_near(x, w, rows, w, mean, mean, m2);
+            KERNELS->columns_moments_near(x, w, rows, w, mean, t->far, mean, m2);
         } else {
             const double *near = r == begin + BNC_NEAR_ROWS ? mean : block;
-            KERNELS->columns_moments_near(x, w, rows, w, near, block, block + w);
+            KERNELS->columns_moments_near(x, w, rows, w, near, t->far, block, block + w);
             KERNELS->merge_moments(w, (double)(r - begin), mean, m2, (double)rows, block,
                                    block + w);
         }
@@ -219,6 +221,7 @@ int BNC_OP(statistics_of)(const bnc_shape *shape, const bnc_layout *l, const bnc
                           double *mean, double *m2)
 {
     task t = {.l = *l, .shape = shape, .x = x};
+    t.far = bnc_far(bnc_values(shape) * (int64_t)sizeof *x);
     const int threads = bnc_threads(bnc_values(shape), BNC_GRAIN);
     return l->columns ? columns_statistics(&t, mean, m2, threads)
                       : slabs_statistics(&t, mean, m2, threads);
