@@ -76,11 +76,12 @@ BNC_INLINE void channels_body(struct source a, int64_t items, int64_t pitch, int
                               int64_t first, const int gate, double *sum_g, double *sum_gx)
 {
     struct sums sums[CHANNELS];
+    const int64_t ahead = fetch_distance(items, pitch, channels * len);
     for (int64_t c = 0; c < channels; c++) sums[c].s = sums[c].t = vzero();
     for (int64_t i = 0; i < items; i++)
         for (int64_t c = 0; c < channels; c++) {
             const int64_t o = i * pitch + c * stride;
-            const struct source at = {a.x + o, a.dy + o, a.y + o, i + 1 < items ? pitch : 0};
+            const struct source at = {a.x + o, a.dy + o, a.y + o, ahead};
             piece(at, len, channel_of(k, first + c), gate, sums + c);
         }
     for (int64_t c = 0; c < channels; c++) {

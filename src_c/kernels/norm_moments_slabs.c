@@ -181,10 +181,10 @@ static void channels_near(const bnc_real *x, int64_t items, int64_t pitch, int64
     struct sums sums[CHANNELS];
     const double n = (double)items * (double)len, over = 1 / n;
     for (int64_t c = 0; c < channels; c++) sums[c].s = sums[c].q = vzero();
+    const int64_t ahead = fetch_distance(items, pitch, channels * len);
     for (int64_t i = 0; i < items; i++)
         for (int64_t c = 0; c < channels; c++)
-            add_piece(x + i * pitch + c * stride, len, i + 1 < items ? pitch : 0,
-                      vset((bnc_real)near[c]), sums + c);
+            add_piece(x + i * pitch + c * stride, len, ahead, vset((bnc_real)near[c]), sums + c);
     for (int64_t c = 0; c < channels; c++) {
         const double k = (double)(bnc_real)near[c], s = vsum(sums[c].s), q = vsum(sums[c].q);
         mean[c] = k + s * over;

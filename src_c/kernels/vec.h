@@ -99,6 +99,10 @@ BNC_INLINE double vsum(vreal v)
         for (int i = 0; i < half; i++) s[i] += s[i + half];
     return s[0];
 }
+/* How far ahead a walk over `items` runs of `run` values, `pitch` apart, should fetch: from short runs to the next one,
+ * which no prefetcher foresees, else a little way along the run. */
+BNC_INLINE int64_t fetch_distance(int64_t items, int64_t pitch, int64_t run)
+{ return items > 1 && run <= 8192 ? pitch : 512; }
 /* Lane numbers 0, 1, ... */
 BNC_INLINE vint vlanes(void)
 {

@@ -286,7 +286,7 @@ int BNC_OP(batch_norm_backward)(const bnc_norm_gradient *a)
 {
     if (!a->shape.runs && bnc_values(&a->shape)) {
         job j = {.a = a, .l = bnc_reduction_layout(&a->shape)};
-        if (!j.l.columns && j.l.partials == 1) return by_channels(&j);
+        if (j.l.whole) return by_channels(&j);
     }
     const int error = BNC_OP(gradient_sums)(a);
     if (error) return error;

@@ -152,7 +152,7 @@ static int train(const bnc_norm *a, finisher finish)
         return BNC_OP(normalize)(a);
     }
     const bnc_layout l = bnc_reduction_layout(&a->shape);
-    if (!a->shape.runs && !l.columns && l.partials == 1) return by_channels(a, &l, finish);
+    if (!a->shape.runs && l.whole) return by_channels(a, &l, finish);
     const int error = bnc_statistics_of(&a->shape, &l, a->x, a->mean, a->inv_std);
     if (error) return error;
     finish(a, (double)bnc_per_channel(&a->shape), 0, a->shape.c);

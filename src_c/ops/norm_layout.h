@@ -22,9 +22,15 @@ enum {
     BNC_SLAB_BOX =
         65536, /* elements of some channels of all samples: they stay in the second-level cache */
     BNC_SLAB_RUN =
-        1024, /* their elements in one sample, at least: shorter runs leave the prefetchers behind, ... */
-    BNC_LONG_RUN = 4096, /* ... and where the cache cannot hold the box, longer ones are worth it */
-    BNC_WHOLE = 4 << 20, /* elements of a channel up to which one thread takes all of them */
+        4096, /* their elements in one sample, at least: shorter runs leave the prefetchers behind, ... */
+    BNC_SHORT_RUN = 1024, /* ... unless all of the array is in second-level caches */
+    BNC_WHOLE = 4
+        << 20, /* elements of a channel up to which one thread takes all of them, in arrays ... */
+    BNC_WHOLE_BELOW = 2
+        << 20, /* ... up to so many bytes, which the second-level caches of two threads hold, ... */
+    BNC_WHOLE_FROM = 32
+        << 20, /* ... and from so many on, which come from memory. In between, from the last-level cache,
+                                  two passes in the order of the memory are up to twice as fast */
 };
 
 typedef struct {
@@ -34,6 +40,7 @@ typedef struct {
     int64_t chunk_rows;                                        /* columns: rows of a chunk */
     int64_t n_per, n_blocks, s_per, s_blocks, c_per, c_blocks; /* slabs: the grid of a reduction */
     int64_t partials; /* partial results per column or channel */
+    int whole; /* slabs: a chunk has all values of its channels and normalizes them at once */
 } bnc_layout;
 
 static inline bnc_layout bnc_columns_layout(int64_t n, int64_t c, int64_t s)
@@ -61,20 +68,20 @@ static inline int64_t bnc_aligned_channels(int64_t s)
 }
 
 /* Some channels of all samples a chunk: whoever measures them can use them at once, while they are in cache. */
-static inline void bnc_whole_channels(bnc_layout *l)
+static inline void bnc_whole_channels(bnc_layout *l, int large)
 {
-    const int64_t each = l->n * l->s, unit = bnc_aligned_channels(l->s);
+    const int64_t unit = bnc_aligned_channels(l->s);
+    const int64_t run = large ? BNC_SLAB_RUN : BNC_SHORT_RUN;
+    const int64_t some = bnc_max(BNC_SLAB_BOX / (l->n * l->s), bnc_ceil_div(run, l->s));
+    l->whole = 1;
     l->n_per = l->n, l->s_per = l->s;
     l->n_blocks = l->s_blocks = 1;
-    l->c_per = bnc_max(BNC_SLAB_BOX / each, bnc_ceil_div(BNC_SLAB_RUN, l->s));
-    if (l->c_per * each > 2 * BNC_SLAB_BOX)
-        l->c_per =
-            bnc_max(l->c_per, bnc_min(bnc_ceil_div(BNC_LONG_RUN, l->s), l->c / BNC_FEW_CHUNKS));
-    l->c_per = bnc_min(bnc_ceil_div(l->c_per, unit) * unit, l->c);
+    l->c_per = bnc_min(bnc_ceil_div(some, unit) * unit, l->c);
 }
 
-/* Few channels, or very large ones: each is shared out. */
-static inline void bnc_split_channels(bnc_layout *l)
+/* Boxes that follow the order of the memory: a channel's values in one repay the merge of its sums, as many channels as
+ * leave enough chunks make runs long. */
+static inline void bnc_boxes(bnc_layout *l)
 {
     l->s_blocks = bnc_min(bnc_ceil_div(l->s, 16 * BNC_RUN), BNC_MAX_PARTIALS);
     l->s_per = bnc_ceil_div(bnc_ceil_div(l->s, l->s_blocks), BNC_RUN) * BNC_RUN;
@@ -84,17 +91,20 @@ static inline void bnc_split_channels(bnc_layout *l)
     const int64_t most = bnc_max(1, BNC_MAX_PARTIALS / 4 / l->s_blocks);
     l->n_per = bnc_ceil_div(bnc_max(group, bnc_ceil_div(l->n, most)), group) * group;
     l->n_blocks = bnc_ceil_div(l->n, l->n_per);
-    l->c_per = bnc_min(
-        l->c, bnc_max(1, BNC_SLAB_BOX / (bnc_min(l->n_per, l->n) * bnc_min(l->s_per, l->s))));
+    const int64_t parts = bnc_ceil_div(BNC_FEW_CHUNKS, l->n_blocks * l->s_blocks);
+    const int64_t run = bnc_ceil_div(BNC_SLAB_RUN, bnc_min(l->s, l->s_per));
+    l->c_per = bnc_min(l->c, bnc_max(bnc_ceil_div(l->c, parts), run));
 }
 
 static inline bnc_layout bnc_slabs_layout(int64_t n, int64_t c, int64_t s)
 {
     bnc_layout l = {.n = n, .c = c, .s = s};
-    if (n * s <= BNC_SLAB_BOX || (n * s <= BNC_WHOLE && c >= BNC_FEW_CHUNKS))
-        bnc_whole_channels(&l);
+    const int64_t bytes = n * c * s * (int64_t)sizeof(bnc_real);
+    const int large = bytes >= BNC_WHOLE_FROM;
+    if ((large || bytes <= BNC_WHOLE_BELOW) && n * s <= BNC_WHOLE && c >= BNC_FEW_CHUNKS)
+        bnc_whole_channels(&l, large);
     else
-        bnc_split_channels(&l);
+        bnc_boxes(&l);
     l.c_blocks = bnc_ceil_div(c, l.c_per);
     l.partials = l.n_blocks * l.s_blocks;
     return l;
