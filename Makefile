@@ -22,7 +22,7 @@ bench:  ## time all norms, recurrent layers and population statistics, then rene
 	$(PYTHON) benchmarks/bench_norm.py --json benchmarks/results/norm.json
 	$(PYTHON) benchmarks/bench_family.py --json benchmarks/results/family.json
 	$(PYTHON) benchmarks/bench_population.py --json benchmarks/results/population.json
-	for table in norm family population; do $(PYTHON) benchmarks/table.py --table $$table || exit 1; done
+	for table in norm rows family population; do $(PYTHON) benchmarks/table.py --table $$table || exit 1; done
 	$(PYTHON) benchmarks/plot.py
 
 lint:  ## what CI checks; tools: python -m pip install -r .ci/lint.txt

@@ -1,4 +1,4 @@
-"""Draws how long PyTorch takes, in units of bncore's time, over the size of the array, from the JSON of bench_norm.py.
+"""Draws how bncore does against the best peer, and against the speed of memory, by size, from the JSON of bench_norm.py.
 
 python benchmarks/plot.py [--json benchmarks/results/norm.json] [--out benchmarks/results/norm.png]
 """
@@ -8,63 +8,75 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from norms.figures import Row, case_of, form, fraction, ratio
 
 ROOT = Path(__file__).resolve().parents[1]
-LAYOUTS = {"(N, C)": "o", "NCHW": "s", "NHWC": "^"}
-OPS = {
+MARKERS = {
+    "channels-first": "s",
+    "channels-last": "^",
+    "(N, C)": "o",
+    "LayerNorm": "D",
+    "RMSNorm": "X",
+}
+COLOURS = {
     "forward": "tab:blue",
-    "forward+relu": "tab:cyan",
     "backward": "tab:orange",
     "evaluation": "tab:green",
+    "statistics": "tab:purple",
 }
 
 
-def megabytes(case: dict[str, Any]) -> float:
-    """Size of the input array."""
-    return float(np.prod(case["shape"])) * np.dtype(case["dtype"]).itemsize / 1e6
-
-
 def draw(results: dict[str, Any], out: Path) -> None:
-    """One panel per number of threads; below the line at 1 PyTorch is faster."""
+    """Two panels: the ratio to the best peer, at kernel level, and the fraction of the roof; the most threads there are."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    cases = [c for c in results["cases"] if {"bncore", "torch"} <= set(c["median_us"])]
-    threads = sorted({c["threads"] for c in cases})
-    figure, panels = pyplot.subplots(
-        1, len(threads), figsize=(5.5 * len(threads), 4), sharey=True, squeeze=False
-    )
-    for panel, count in zip(panels[0], threads, strict=True):
-        for case in (c for c in cases if c["threads"] == count):
-            ratio = case["median_us"]["torch"] / case["median_us"]["bncore"]
-            double = case["dtype"] == "float64"
-            panel.plot(
-                megabytes(case),
-                ratio,
-                LAYOUTS[case["layout"]],
-                color=OPS[case["op"]],
-                fillstyle="none" if double else "full",
-            )
+    threads = max(row["threads"] for row in results["cases"])
+    rows = [row for row in results["cases"] if row["threads"] == threads]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.6))
+    scatter(left, rows, lambda row: ratio(row, "kernel"))
+    left.set(yscale="log", ylabel="time of the best peer / time of bncore")
+    left.set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
+    scatter(right, rows, fraction)
+    right.set(ylim=(0, None), ylabel="fraction of the roof")
+    for panel in (left, right):
         panel.axhline(1, color="black", linewidth=0.8)
-        panel.set(xscale="log", yscale="log", xlabel="size of x, MB")
-        panel.set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+        panel.set(xscale="log", xlabel="size of x, MB")
         panel.minorticks_off()
-        panel.set_title(f"{count} thread" + "s" * (count > 1))
-    panels[0][0].set_ylabel("time of PyTorch / time of bncore")
-    for op, colour in OPS.items():
-        panels[0][-1].plot([], [], "o", color=colour, label=op)
-    for layout, marker in LAYOUTS.items():
-        panels[0][-1].plot([], [], marker, color="gray", label=layout)
-    panels[0][-1].plot([], [], "o", color="gray", fillstyle="none", label="float64")
-    panels[0][-1].legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
+    left.set_title(f"against the best peer, {threads} thread" + "s" * (threads > 1))
+    right.set_title("against the speed of memory")
+    for op, colour in COLOURS.items():
+        right.plot([], [], "o", color=colour, label=op)
+    for name, marker in MARKERS.items():
+        right.plot([], [], marker, color="gray", label=name)
+    right.plot([], [], "o", color="gray", fillstyle="none", label="fused with ReLU")
+    right.plot([], [], ".", color="gray", label="random shape")
+    right.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     figure.tight_layout()
     figure.savefig(out, dpi=100)
+
+
+def scatter(panel: Any, rows: list[Row], value: Callable[[Row], float | None]) -> None:
+    """One mark a row that has that value."""
+    for row in rows:
+        case, y = case_of(row), value(row)
+        if y is None:
+            continue
+        panel.plot(
+            case.nbytes / 1e6,
+            y,
+            MARKERS[form(case)],
+            color=COLOURS[case.direction.partition("+")[0]],
+            fillstyle="none" if "relu" in case.op else "full",
+            markersize=3 if case.section == "random" else 6,
+            alpha=0.8,
+        )
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
-"""Writes the README's tables of measurements from the JSON of bench_*.py, every case in it, losing ones too.
+"""Writes the tables of measurements in README.md and benchmarks/README.md from the JSON of bench_*.py, losing cases too.
 
-python benchmarks/table.py [--table norm|family|population] [--json benchmarks/results/norm.json] [--check]
+python benchmarks/table.py [--table norm|rows|family|population] [--json benchmarks/results/norm.json] [--check]
 """
 
 from __future__ import annotations
@@ -9,17 +9,22 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from norms import tables
 
 ROOT = Path(__file__).resolve().parents[1]
-# what a table stands between in the README
+# what a table stands between
 MARKERS = {
     "norm": (
         "<!-- benchmark table: written by benchmarks/table.py -->",
         "<!-- end of benchmark table -->",
+    ),
+    "rows": (
+        "<!-- every row of bench_norm.py: written by benchmarks/table.py -->",
+        "<!-- end of every row of bench_norm.py -->",
     ),
     "family": (
         "<!-- benchmark table of the family: written by benchmarks/table.py -->",
@@ -41,6 +46,10 @@ def _where(results: dict[str, Any]) -> str:
 
 def render_norm(results: dict[str, Any]) -> str:
     return tables.readme(results, _where(results))
+
+
+def render_rows(results: dict[str, Any]) -> str:
+    return tables.full(results, _where(results))
 
 
 def render_family(results: dict[str, Any]) -> str:
@@ -163,31 +172,40 @@ def replace(text: str, table: str, begin: str, end: str) -> str:
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
+# table -> what makes it, of which results, and the file it stands in
+TABLES: dict[str, tuple[Callable[[dict[str, Any]], str], str, str]] = {
+    "norm": (render_norm, "norm.json", "README.md"),
+    "rows": (render_rows, "norm.json", "benchmarks/README.md"),
+    "family": (render_family, "family.json", "README.md"),
+    "population": (render_population, "population.json", "README.md"),
+}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--table", choices=MARKERS, default="norm")
-    parser.add_argument("--json", type=Path, help="default: benchmarks/results/TABLE.json")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--table", choices=TABLES, default="norm")
+    parser.add_argument("--json", type=Path, help="default: that of the table")
+    parser.add_argument("--readme", type=Path, help="default: the file the table stands in")
     parser.add_argument(
         "--check",
         action="store_true",
         help="only say whether the README is up to date (exit 1 if not)",
     )
     args = parser.parse_args()
-    source = args.json or ROOT / f"benchmarks/results/{args.table}.json"
-    old = args.readme.read_text(encoding="utf-8")
-    results = json.loads(source.read_text(encoding="utf-8"))
-    render = {"norm": render_norm, "family": render_family, "population": render_population}
-    table = render[args.table](results)
+    render, file, target = TABLES[args.table]
+    source = args.json or ROOT / "benchmarks/results" / file
+    readme = args.readme or ROOT / target
+    old = readme.read_text(encoding="utf-8")
+    table = render(json.loads(source.read_text(encoding="utf-8")))
     new = replace(old, table, *MARKERS[args.table])
     if args.check:
         if new != old:
             print(
-                "README.md: its table is not what benchmarks/table.py makes of the results",
+                f"{readme.name}: its table is not what benchmarks/table.py makes of the results",
                 file=sys.stderr,
             )
         return int(new != old)
-    args.readme.write_text(new, encoding="utf-8")
+    readme.write_text(new, encoding="utf-8")
     return 0
 
 

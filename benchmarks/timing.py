@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 __all__ = ["interleaved", "machine"]
@@ -111,6 +112,7 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu_name(),
+        "llc_bytes": _last_level_cache(),
         "cpus": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
@@ -118,6 +120,16 @@ def machine() -> dict[str, Any]:
         "versions": versions,
         "backend": backend.info(),
     }
+
+
+def _last_level_cache() -> int:
+    """What the system says of the largest cache; 32 MiB where it says nothing."""
+    sizes = [32 << 20]
+    for path in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")):
+        text = path.read_text().strip()
+        unit = {"K": 1 << 10, "M": 1 << 20}.get(text[-1:], 1)
+        sizes.append(int(text.rstrip("KM")) * unit)
+    return sizes[-1]
 
 
 def _cpu_name() -> str:

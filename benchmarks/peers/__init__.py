@@ -61,7 +61,7 @@ BOUND = {"OMP_PROC_BIND": "true"}
 WARM_HEAP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 KINDS = {
     "bncore": Kind("ours", {}),
-    "numpy": Kind("ours", {"BNCORE_BACKEND": "numpy"}, 1_100_000),
+    "numpy": Kind("ours", {"BNCORE_BACKEND": "numpy", "BENCH_TWIN": "1"}, 1_100_000),
     "torch": Kind("pytorch", BOUND),
     # the allocator keeps what was freed: PyTorch's kernels without page faults
     "torch-warm": Kind("pytorch", {**BOUND, **WARM_HEAP, "BENCH_WARM": "1"}),

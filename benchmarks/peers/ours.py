@@ -1,11 +1,12 @@
 """bncore through `bncore.functional`: the ordinary call ("user") and into arrays made before ("kernel").
 
-Every operation but the statistics alone has ``out=``. With BNCORE_BACKEND=numpy it is the plain NumPy twin, whose
+Every operation but the statistics alone has ``out=``. With BENCH_TWIN it is the plain NumPy twin as a peer ("numpy"), whose
 ordinary call alone is timed.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,6 @@ from norms.cases import EPS, MOMENTUM
 from norms.data import Data
 
 import bncore as bn
-from bncore import backend
 from bncore import functional as F
 
 from . import Contender
@@ -25,11 +25,11 @@ class Peer:
     def __init__(self, threads: int) -> None:
         self.limit = bn.threads(threads)
         self.limit.__enter__()
-        self.native = backend.info()["backend"] == "native"
-        self.digests = self.native
+        self.twin = "BENCH_TWIN" in os.environ
+        self.digests = not self.twin
 
     def contenders(self, data: Data) -> dict[str, Callable[[], Contender]]:
-        if not self.native:
+        if self.twin:
             return {"numpy": lambda: self._user(data)}
         found = {"bncore user": lambda: self._user(data)}
         if data.case.op != "statistics":
