@@ -140,6 +140,12 @@ def switches() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
+def pin(threads: int) -> None:
+    """Allows as many CPUs: for libraries whose threads follow them."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+
+
 def main() -> int:
     kind, threads = sys.argv[1], int(sys.argv[2])
     output = os.fdopen(os.dup(1), "w", buffering=1)  # what libraries print goes to the errors
@@ -148,6 +154,8 @@ def main() -> int:
     def reply(message: dict[str, Any]) -> None:
         output.write(json.dumps(message) + "\n")
 
+    if peers.KINDS[kind].pinned:
+        pin(threads)
     try:
         worker = Worker(peers.make(kind, threads))
     except peers.Missing as missing:

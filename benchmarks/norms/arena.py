@@ -50,7 +50,7 @@ class Process:
             filter(None, [str(Path(spec.origin).parents[1]), env.get("PYTHONPATH")])
         )
         self.process = subprocess.Popen(
-            [*pinning(kind, threads), sys.executable, str(WORKER), kind, str(threads)],
+            [sys.executable, str(WORKER), kind, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=env,
@@ -95,16 +95,6 @@ class Process:
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
-
-
-def pinning(kind: str, threads: int) -> list[str]:
-    """The command that restricts a worker to as many CPUs, for those that have no other limit of their threads."""
-    if not peers.KINDS[kind].pinned or not hasattr(os, "sched_getaffinity"):
-        return []
-    cpus = sorted(os.sched_getaffinity(0))
-    if threads >= len(cpus):
-        return []
-    return ["taskset", "-c", ",".join(map(str, cpus[-threads:]))]
 
 
 def running(pid: int) -> bool:
