@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CHUNKS = 37, CALLERS = 4, ROUNDS = 400 };
+enum { CHUNKS = 37, CALLERS = 4, ROUNDS = 200 };
 
 typedef struct {
     int seed;
