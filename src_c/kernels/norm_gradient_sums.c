@@ -3,7 +3,7 @@
  * x_hat is taken as (x - hi) inv_std, of the order of 1, so that the products stay in range whatever the scale of x; what hi
  * lacks of the mean is put right in the sums, in double, by their reader.
  * Long rows are taken eight together in panels of four vectors, whose sums stay in registers; of arrays from
- * behind the caches the next eight are fetched meanwhile in the order of the memory, which panels alone would hide from the
+ * behind the caches the eight after the next are fetched meanwhile in the order of the memory, which panels alone would hide from the
  * prefetchers (1.5 times as fast there; from within a cache it costs 15 %). */
 #include "norm_gradient.h"
 
@@ -64,7 +64,7 @@ BNC_INLINE void narrow(struct rows a, int64_t rows, int64_t c, const struct bnc_
     close_panel(p, nv, s, t);
 }
 
-enum { TOGETHER = 8 }; /* rows */
+enum { TOGETHER = 8, AHEAD = 2 * TOGETHER }; /* rows; how far on rows are fetched */
 
 /* `fetch`: how far behind the panel's rows lie the values to fetch while they are added up, if they come from `far`. */
 BNC_INLINE void together(struct rows a, int64_t c, const struct bnc_coefficients *k, const int nv,
@@ -84,18 +84,18 @@ BNC_INLINE void together(struct rows a, int64_t c, const struct bnc_coefficients
     close_panel(p, nv, s, t);
 }
 
-/* Columns [c, c + w), whole vectors, of eight rows: the panel at j fetches the TOGETHER j values from the next rows' start
- * on. */
+/* Columns [c, c + w), whole vectors, of eight rows: the panel at j fetches the TOGETHER j values from the start of
+ * those AHEAD on. */
 BNC_INLINE void eight_rows(struct rows a, int64_t c, int64_t w, const struct bnc_coefficients *k,
                            const int gate, const int far, bnc_real *s, bnc_real *t)
 {
     int64_t j = 0;
     for (; j + 4 * VL <= w; j += 4 * VL)
-        together(rows_from(a, j), c + j, k, 4, gate, far, TOGETHER * a.ld + (TOGETHER - 1) * j,
-                 s + j, t + j);
+        together(rows_from(a, j), c + j, k, 4, gate, far, AHEAD * a.ld + (TOGETHER - 1) * j, s + j,
+                 t + j);
     for (; j < w; j += VL)
-        together(rows_from(a, j), c + j, k, 1, gate, far, TOGETHER * a.ld + (TOGETHER - 1) * j,
-                 s + j, t + j);
+        together(rows_from(a, j), c + j, k, 1, gate, far, AHEAD * a.ld + (TOGETHER - 1) * j, s + j,
+                 t + j);
 }
 
 BNC_INLINE void wide(struct rows a, int64_t rows, int64_t c, int64_t w,

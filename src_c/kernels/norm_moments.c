@@ -177,7 +177,7 @@ BNC_INLINE void narrow_sums(const bnc_real *x, int64_t ld, int64_t rows, const i
     for (int v = 0; v < nv; v++) a[v].s += s[v], a[v].q += q[v];
 }
 
-enum { TOGETHER = 8 }; /* rows of a panel */
+enum { TOGETHER = 8, AHEAD = 2 * TOGETHER }; /* rows of a panel; how far on rows are fetched */
 
 /* Rows of a panel of `nv` vectors, a literal; meanwhile as many values from `fetch` on are brought nearer. */
 BNC_INLINE void panel_sums(const bnc_real *x, int64_t ld, const int nv, const int far,
@@ -199,19 +199,19 @@ BNC_INLINE void panel_sums(const bnc_real *x, int64_t ld, const int nv, const in
     for (int v = 0; v < nv; v++) a[v].s += s[v], a[v].q += q[v];
 }
 
-/* The panel at v fetches TOGETHER times its values from the next rows' start on. */
+/* The panel at v fetches TOGETHER times its values from the start of the rows AHEAD on. */
 BNC_INLINE void eight_rows(const bnc_real *x, int64_t ld, int64_t nv, const int far,
                            struct around *a)
 {
     int64_t v = 0;
     for (; v + 4 <= nv; v += 4)
-        panel_sums(x + v * VL, ld, 4, far, TOGETHER * ld + (TOGETHER - 1) * v * VL, a + v);
+        panel_sums(x + v * VL, ld, 4, far, AHEAD * ld + (TOGETHER - 1) * v * VL, a + v);
     for (; v < nv; v++)
-        panel_sums(x + v * VL, ld, 1, far, TOGETHER * ld + (TOGETHER - 1) * v * VL, a + v);
+        panel_sums(x + v * VL, ld, 1, far, AHEAD * ld + (TOGETHER - 1) * v * VL, a + v);
 }
 
 /* Any number of vectors: eight rows together in panels whose sums stay in registers. Of arrays from behind the caches the
- * next eight are fetched in the order of the memory, which panels alone would hide from the prefetchers. */
+ * eight after the next are fetched in the order of the memory, which panels alone would hide from the prefetchers. */
 static void wide_sums(const bnc_real *x, int64_t ld, int64_t rows, int64_t nv, int far,
                       struct around *a)
 {
