@@ -22,6 +22,7 @@ bench:  ## time all norms, recurrent layers and population statistics, then rene
 	$(PYTHON) benchmarks/bench_norm.py --json benchmarks/results/norm.json
 	$(PYTHON) benchmarks/bench_family.py --json benchmarks/results/family.json
 	$(PYTHON) benchmarks/bench_population.py --json benchmarks/results/population.json
+	$(PYTHON) benchmarks/bench_isa.py --json benchmarks/results/isa.json
 	for table in norm rows family population; do $(PYTHON) benchmarks/table.py --table $$table || exit 1; done
 	$(PYTHON) benchmarks/plot.py
 
