@@ -23,6 +23,7 @@ __all__ = [
     "batch_renorm_train",
     "bce_with_logits",
     "bce_with_logits_backward",
+    "caches",
     "conv",
     "conv_backward",
     "conv_transpose",
@@ -49,6 +50,7 @@ __all__ = [
     "max_pool_backward",
     "mse",
     "mse_backward",
+    "norm_plan",
     "normalize",
     "pool_set_bound",
     "pool_statistics",
@@ -421,6 +423,10 @@ def recurrent_backward(
     dweight: _Array | None,
     dbias: _Array | None,
 ) -> tuple[_Array, _Array, _Array | None, _Array, _Array | None]: ...
+def norm_plan(
+    op: str, n: int, c: int, s: int, double_: bool, residual: bool
+) -> dict[str, Any]: ...
+def caches() -> dict[str, int]: ...
 def isa_names() -> tuple[str, ...]: ...
 def available_isas() -> tuple[str, ...]: ...
 def select_isa(name: str) -> None: ...

@@ -41,6 +41,13 @@ cdef extern from "bncore.h" nogil:
         double* sum_g
         double* sum_gx
         double count
+    ctypedef struct bnc_norm_thresholds:
+        int64_t lanes, full_width, box, whole, few_channels, most_partials, chunk, grain
+    ctypedef struct bnc_norm_plan:
+        int64_t n, c, s, joined, width, n_per, s_per, c_per, chunks, partials, pass_chunks
+        int64_t bytes, cache_share
+        int columns, reduces, by_channels, threads, limit, little, streaming
+        bnc_norm_thresholds at
     ctypedef struct bnc_group_norm:
         int64_t n, a, c, s, groups
         const void* x
@@ -171,6 +178,8 @@ cdef extern from "bncore.h" nogil:
         int (*batch_norm_backward)(const bnc_norm_gradient*) noexcept nogil
         int (*gradient_sums)(const bnc_norm_gradient*) noexcept nogil
         int (*input_gradient)(const bnc_norm_gradient*) noexcept nogil
+        int (*norm_plan)(const bnc_norm*, int, bnc_norm_plan*) noexcept nogil
+        int (*norm_backward_plan)(const bnc_norm_gradient*, bnc_norm_plan*) noexcept nogil
         int (*group_norm)(const bnc_group_norm*) noexcept nogil
         int (*group_norm_backward)(const bnc_group_norm_gradient*) noexcept nogil
         int (*rows_norm)(const bnc_rows*) noexcept nogil

@@ -10,6 +10,10 @@ cdef extern from "bncore.h" nogil:
     ctypedef struct bnc_thread_statistics:
         uint64_t together, alone, stalled
     bnc_thread_statistics bnc_threads_read() noexcept
+    ctypedef struct bnc_machine:
+        int64_t l1, l2, llc
+        int llc_cpus
+    const bnc_machine* bnc_this_machine() noexcept
     int bnc_isa_count() noexcept
     const char* bnc_isa_name(int) noexcept
     int bnc_isa_available(int) noexcept
@@ -64,8 +68,14 @@ def force_threads(int threads):
     bnc_force_threads(threads)
 
 
+def caches():
+    """Bytes of the caches: l1, l2 of one processor, llc (last level), which llc_cpus share."""
+    return bnc_this_machine()[0]
+
+
 def thread_statistics():
-    """Whose threads work, and passes so far: together on several, alone as the team was not to be had, stalled by it."""
+    """Whose threads work, and passes so far: together on several, alone as the team was not to be
+    had, stalled by it."""
     return {"kind": bnc_team_name().decode(), **bnc_threads_read()}
 
 

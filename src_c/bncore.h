@@ -63,6 +63,28 @@ typedef struct {
     double count; /* values per channel behind the sums, for input_gradient */
 } bnc_norm_gradient;
 
+/* Thresholds of ops/norm_layout.h and op.h: in elements, or counted. */
+typedef struct {
+    int64_t lanes, full_width, box, whole, few_channels, most_partials, chunk, grain;
+} bnc_norm_thresholds;
+
+/* How batch norm runs on an array of some shape: what was chosen, and the numbers that decided.
+ * The walk is along `columns` (rows of `width` values, `joined` rows of the array each), or along slabs of s values. An op
+ * that `reduces` first sums `chunks` chunks of n_per samples (columns: rows), c_per channels and s_per values of a slab
+ * each, to `partials` results per channel (column); by_channels: each chunk's channels are used at once. */
+typedef struct {
+    int64_t n, c, s; /* as walked: all values of a single channel are one slab */
+    int columns, reduces, by_channels;
+    int64_t joined, width, n_per, c_per, s_per, chunks, partials;
+    int64_t pass_chunks; /* of the element-wise pass */
+    int threads, limit;  /* most; allowed for any work */
+    int little;          /* 1 thread, unless workers are awake or such calls come in a row */
+    int64_t bytes;       /* read and written by the element-wise pass */
+    int64_t cache_share; /* what the threads have of the last-level cache */
+    int streaming;       /* stores go past the caches */
+    bnc_norm_thresholds at;
+} bnc_norm_plan;
+
 /* Group norm: x (n, a, c, s), each sample's groups of c / groups channels over their channels, a and s: channels-first has
  * a = 1, channels-last s = 1. Instance norm is groups = c. y = act((x - mean) inv_std gamma + beta). */
 typedef struct {
@@ -224,6 +246,9 @@ typedef struct {
     O(batch_norm_backward, (const bnc_norm_gradient *))                                        \
     O(gradient_sums, (const bnc_norm_gradient *))                                              \
     O(input_gradient, (const bnc_norm_gradient *))                                             \
+    /* choices for a shape without runs; of arrays only which are there is asked */            \
+    O(norm_plan, (const bnc_norm *, int training, bnc_norm_plan *))                            \
+    O(norm_backward_plan, (const bnc_norm_gradient *, bnc_norm_plan *))                        \
     O(group_norm, (const bnc_group_norm *))                                                    \
     O(group_norm_backward, (const bnc_group_norm_gradient *))                                  \
     O(rows_norm, (const bnc_rows *))                                                           \
@@ -278,14 +303,18 @@ typedef void (*bnc_chunk_fn)(int64_t chunk, void *arg);
 void bnc_run(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads);
 /* Threads worth using for `work` units when one thread should get at least `grain` of them. */
 int bnc_threads(int64_t work, int64_t grain);
+int bnc_threads_at_most(int64_t work, int64_t grain); /* the same, whatever is going on now */
+/* Whether the work wakes nobody: it gets more than one thread while workers are awake, or when such calls come in a row. */
+int bnc_is_little(int64_t work, int64_t grain);
 int bnc_thread_limit(void);       /* what OpenMP, affinity and the quota below allow now */
 void bnc_set_cpu_quota(int cpus); /* control-group limit, 0 for none */
 void bnc_force_threads(
     int threads); /* for tests: that many for all work, more than processors too; 0 ends it */
 int bnc_has_openmp(void);
 const char *bnc_team_name(void); /* whose threads: "own", "OpenMP", "none" */
+/* Calls on several threads; that wanted to be, but somebody was busy; that waited. */
 typedef struct {
-    uint64_t together, alone, stalled; /* calls on several threads; that wanted to be, but somebody was busy; that waited */
+    uint64_t together, alone, stalled;
 } bnc_thread_statistics;
 bnc_thread_statistics bnc_threads_read(void);
 

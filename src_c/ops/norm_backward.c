@@ -212,10 +212,6 @@ int BNC_OP(gradient_sums)(const bnc_norm_gradient *a)
     return error;
 }
 
-/* Arrays that dx takes, read and written. */
-static int arrays_of(const bnc_norm_gradient *a)
-{ return (a->batch || a->relu ? 3 : 2) + (a->y ? 1 : 0) + (a->dresidual ? 1 : 0); }
-
 int BNC_OP(input_gradient)(const bnc_norm_gradient *a)
 {
     if (a->shape.n * a->shape.c * a->shape.s == 0) return BNC_OK;
@@ -231,7 +227,7 @@ int BNC_OP(input_gradient)(const bnc_norm_gradient *a)
                      .run = run,
                      .zeroed = {a->dx, a->dresidual},
                      .arg = &j,
-                     .arrays = arrays_of(a)};
+                     .arrays = bnc_backward_arrays(a)};
     bnc_pass_run(&pass);
     bnc_pool_put(memory);
     return BNC_OK;
@@ -271,12 +267,11 @@ static void channels_chunk(int64_t k, void *arg)
 static int by_channels(job *j)
 {
     const bnc_norm_gradient *a = j->a;
-    const int64_t total = j->l.n * j->l.c * j->l.s;
-    const int threads = bnc_threads(total, BNC_GRAIN);
+    const int threads = bnc_threads(j->l.n * j->l.c * j->l.s, BNC_GRAIN);
     void *memory = take_coefficients(j, a->batch ? FOR_BOTH : FOR_SUMS);
     if (!memory) return BNC_NO_MEMORY;
     j->sum_g = a->sum_g, j->sum_gx = a->sum_gx;
-    j->streaming = bnc_streams(total * arrays_of(a) * (int64_t)sizeof(bnc_real), threads);
+    j->streaming = bnc_streams(bnc_pass_bytes(&j->l, bnc_backward_arrays(a)), threads);
     bnc_run(channels_chunk, j, j->l.c_blocks, threads);
     bnc_pool_put(memory);
     return BNC_OK;
@@ -286,7 +281,7 @@ int BNC_OP(batch_norm_backward)(const bnc_norm_gradient *a)
 {
     if (!a->shape.runs && bnc_values(&a->shape)) {
         job j = {.a = a, .l = bnc_reduction_layout(&a->shape)};
-        if (j.l.whole) return by_channels(&j);
+        if (bnc_by_channels(&a->shape, &j.l)) return by_channels(&j);
     }
     const int error = BNC_OP(gradient_sums)(a);
     if (error) return error;

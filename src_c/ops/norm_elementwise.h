@@ -17,6 +17,17 @@ typedef struct bnc_pass {
     int streaming; /* set for run(): stores go past the caches */
 } bnc_pass;
 
+/* Arrays that y, or dx, takes: read and written, in all. */
+static inline int bnc_forward_arrays(const bnc_norm *a) { return a->residual ? 3 : 2; }
+static inline int bnc_backward_arrays(const bnc_norm_gradient *a)
+{ return (a->batch || a->relu ? 3 : 2) + (a->y ? 1 : 0) + (a->dresidual ? 1 : 0); }
+
+static inline int64_t bnc_pass_bytes(const bnc_layout *l, int arrays)
+{ return l->n * l->c * l->s * arrays * (int64_t)sizeof(bnc_real); }
+
+static inline int64_t bnc_pass_chunks(const bnc_layout *l)
+{ return bnc_ceil_div(l->n * l->c * l->s, BNC_CHUNK); }
+
 /* Where in the pattern of its coefficients a run begins. */
 typedef struct {
     int64_t at, channel;
@@ -85,15 +96,14 @@ static inline void bnc_pass_masked(int64_t k, void *arg)
 static inline void bnc_pass_run(bnc_pass *p)
 {
     const bnc_layout *l = p->l;
-    const int64_t total = l->n * l->c * l->s;
-    const int threads = bnc_threads(total, BNC_GRAIN);
-    p->streaming = bnc_streams(total * p->arrays * (int64_t)sizeof(bnc_real), threads);
+    const int threads = bnc_threads(l->n * l->c * l->s, BNC_GRAIN);
+    p->streaming = bnc_streams(bnc_pass_bytes(l, p->arrays), threads);
     if (p->shape->runs) {
         const int64_t positions = p->shape->n * p->shape->s;
         bnc_run(bnc_pass_masked, p, bnc_ceil_div(positions, bnc_masked_per(p->shape)), threads);
         return;
     }
-    bnc_run(bnc_pass_chunk, p, bnc_ceil_div(total, BNC_CHUNK), threads);
+    bnc_run(bnc_pass_chunk, p, bnc_pass_chunks(l), threads);
 }
 
 #endif

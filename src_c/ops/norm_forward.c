@@ -77,7 +77,7 @@ int BNC_OP(normalize)(const bnc_norm *a)
                      .run = run,
                      .zeroed = {a->y, 0},
                      .arg = &j,
-                     .arrays = a->residual ? 3 : 2};
+                     .arrays = bnc_forward_arrays(a)};
     bnc_pass_run(&pass);
     bnc_pool_put(memory);
     return BNC_OK;
@@ -130,10 +130,9 @@ static void channels_chunk(int64_t k, void *arg)
 
 static int by_channels(const bnc_norm *a, const bnc_layout *l, finisher finish)
 {
-    const int64_t total = l->n * l->c * l->s;
-    const int threads = bnc_threads(total, BNC_GRAIN);
+    const int threads = bnc_threads(l->n * l->c * l->s, BNC_GRAIN);
     channels_job t = {.j = {.a = a, .l = l}, .finish = finish};
-    t.j.streaming = bnc_streams(total * (a->residual ? 3 : 2) * (int64_t)sizeof(bnc_real), threads);
+    t.j.streaming = bnc_streams(bnc_pass_bytes(l, bnc_forward_arrays(a)), threads);
     void *memory = take_coefficients(&t.j);
     t.block = bnc_pool_get((size_t)(2 * l->c) * sizeof *t.block);
     if (memory && t.block) bnc_run(channels_chunk, &t, l->c_blocks, threads);
@@ -152,7 +151,7 @@ static int train(const bnc_norm *a, finisher finish)
         return BNC_OP(normalize)(a);
     }
     const bnc_layout l = bnc_reduction_layout(&a->shape);
-    if (!a->shape.runs && l.whole) return by_channels(a, &l, finish);
+    if (bnc_by_channels(&a->shape, &l)) return by_channels(a, &l, finish);
     const int error = bnc_statistics_of(&a->shape, &l, a->x, a->mean, a->inv_std);
     if (error) return error;
     finish(a, (double)bnc_per_channel(&a->shape), 0, a->shape.c);

@@ -140,14 +140,25 @@ bnc_thread_statistics bnc_threads_read(void) { return (bnc_thread_statistics){0,
 
 enum { LITTLE = 8 }; /* grains of work that take no longer than waking a worker */
 
-int bnc_threads(int64_t work, int64_t grain)
+int bnc_threads_at_most(int64_t work, int64_t grain)
 {
     if (atomic_load_explicit(&forced, memory_order_relaxed)) return bnc_thread_limit();
     if (work < 2 * grain) return 1; /* the common small call asks nobody */
     const int64_t useful = work / grain;
-    if (useful < LITTLE && !pays_if_little()) return 1;
     const int limit = bnc_thread_limit();
     return useful < limit ? (int)useful : limit;
+}
+
+int bnc_is_little(int64_t work, int64_t grain)
+{
+    return work >= 2 * grain && work / grain < LITTLE &&
+           !atomic_load_explicit(&forced, memory_order_relaxed);
+}
+
+int bnc_threads(int64_t work, int64_t grain)
+{
+    if (bnc_is_little(work, grain) && !pays_if_little()) return 1;
+    return bnc_threads_at_most(work, grain);
 }
 
 int bnc_pool_start(void);
