@@ -54,7 +54,6 @@ __all__ = [
     "normalize",
     "pool_set_bound",
     "pool_statistics",
-    "thread_statistics",
     "pool_trim",
     "recurrent",
     "recurrent_backward",
@@ -67,6 +66,7 @@ __all__ = [
     "squared_norm",
     "statistics",
     "thread_limit",
+    "thread_statistics",
     "weighted_statistics",
 ]
 
@@ -423,9 +423,7 @@ def recurrent_backward(
     dweight: _Array | None,
     dbias: _Array | None,
 ) -> tuple[_Array, _Array, _Array | None, _Array, _Array | None]: ...
-def norm_plan(
-    op: str, n: int, c: int, s: int, double_: bool, residual: bool
-) -> dict[str, Any]: ...
+def norm_plan(op: str, n: int, c: int, s: int, double_: bool, residual: bool) -> dict[str, Any]: ...
 def caches() -> dict[str, int]: ...
 def isa_names() -> tuple[str, ...]: ...
 def available_isas() -> tuple[str, ...]: ...

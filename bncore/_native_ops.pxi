@@ -42,11 +42,13 @@ cdef extern from "bncore.h" nogil:
         double* sum_gx
         double count
     ctypedef struct bnc_norm_thresholds:
-        int64_t lanes, full_width, box, whole, few_channels, most_partials, chunk, grain
+        int64_t lanes, full_width, whole, whole_below, whole_from
+        int64_t few_channels, most_partials, chunk, grain
     ctypedef struct bnc_norm_plan:
         int64_t n, c, s, joined, width, n_per, s_per, c_per, chunks, partials, pass_chunks
-        int64_t bytes, cache_share
-        int columns, reduces, by_channels, threads, limit, little, streaming
+        int64_t reduced_bytes, near_bytes, array_bytes, bytes, cache_share
+        int threads, limit
+        bint columns, reduces, far, by_channels, little, streaming
         bnc_norm_thresholds at
     ctypedef struct bnc_group_norm:
         int64_t n, a, c, s, groups

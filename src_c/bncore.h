@@ -63,9 +63,10 @@ typedef struct {
     double count; /* values per channel behind the sums, for input_gradient */
 } bnc_norm_gradient;
 
-/* Thresholds of ops/norm_layout.h and op.h: in elements, or counted. */
+/* Thresholds of ops/norm_layout.h and op.h: in elements, or counted, or (whole_below, whole_from) in bytes. */
 typedef struct {
-    int64_t lanes, full_width, box, whole, few_channels, most_partials, chunk, grain;
+    int64_t lanes, full_width, whole, whole_below, whole_from, few_channels, most_partials, chunk,
+        grain;
 } bnc_norm_thresholds;
 
 /* How batch norm runs on an array of some shape: what was chosen, and the numbers that decided.
@@ -76,12 +77,16 @@ typedef struct {
     int64_t n, c, s; /* as walked: all values of a single channel are one slab */
     int columns, reduces, by_channels;
     int64_t joined, width, n_per, c_per, s_per, chunks, partials;
-    int64_t pass_chunks; /* of the element-wise pass */
-    int threads, limit;  /* most; allowed for any work */
-    int little;          /* 1 thread, unless workers are awake or such calls come in a row */
-    int64_t bytes;       /* read and written by the element-wise pass */
-    int64_t cache_share; /* what the threads have of the last-level cache */
-    int streaming;       /* stores go past the caches */
+    int64_t reduced_bytes; /* read by the reduction, ... */
+    int64_t near_bytes;    /* ... which comes from caches up to here; beyond ... */
+    int far;               /* ... it fetches ahead (columns only) */
+    int64_t pass_chunks;   /* of the element-wise pass */
+    int threads, limit;    /* most; allowed for any work */
+    int little;            /* 1 thread, unless workers are awake or such calls come in a row */
+    int64_t array_bytes;   /* of x alone */
+    int64_t bytes;         /* read and written by the element-wise pass */
+    int64_t cache_share;   /* what the threads have of the last-level cache */
+    int streaming;         /* stores go past the caches */
     bnc_norm_thresholds at;
 } bnc_norm_plan;
 

@@ -116,7 +116,8 @@ def info() -> dict[str, Any]:
     -------
     dict
         ``backend``, ``available``, ``reason`` (why there is no native backend, else None), ``build`` (see
-        `build_info`), and with the extension ``isa``, ``available_isas``, ``openmp``, ``threads``, ``team``, ``pool``.
+        `build_info`), and with the extension ``isa``, ``available_isas``, ``openmp``, ``threads``, ``team``,
+        ``caches``, ``pool``.
     """
     found: dict[str, Any] = {
         "backend": active.NAME,
@@ -131,6 +132,7 @@ def info() -> dict[str, Any]:
             "openmp": _native.has_openmp(),
             "threads": _native.thread_limit(),
             "team": _native.thread_statistics(),
+            "caches": _native.caches(),
             "pool": _native.pool_statistics(),
         }
     return found

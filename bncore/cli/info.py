@@ -1,4 +1,4 @@
-"""bncore info: version, who computes and why, instruction sets, thread pools, memory pool."""
+"""bncore info: version, who computes and why, instruction sets, caches, thread pools, memory pool; what norms choose."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import platform
 from typing import Any
 
 from .options import add_common
+from .plan import add_plan, plan_text, plans, refuse_alone
 from .report import emit_json, plain, table
 
 __all__ = ["add_arguments", "run"]
@@ -15,11 +16,20 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common(parser, writes=False)
+    add_plan(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from .. import __version__, backend
 
+    if args.plan:
+        found = plans(args)
+        if args.json:
+            emit_json({"command": "info", **found})
+        else:
+            print(plan_text(found))
+        return 0
+    refuse_alone(args)
     found = backend.info()
     result: dict[str, Any] = {
         "version": __version__,

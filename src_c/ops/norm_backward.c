@@ -157,7 +157,7 @@ static int sums(job *j)
     double *memory = bnc_pool_get((size_t)(2 * values) * sizeof *memory);
     if (!memory) return BNC_NO_MEMORY;
     memset(memory, 0, (size_t)(2 * values) * sizeof *memory);
-    j->far = bnc_far(bnc_values(&j->a->shape) * (j->a->y ? 3 : 2) * (int64_t)sizeof(bnc_real));
+    j->far = bnc_far(bnc_reduction_bytes(&j->a->shape, bnc_sums_arrays(j->a)));
     j->sum_g = memory;
     j->sum_gx = memory + values;
     bnc_run(j->l.columns ? columns_chunk : slabs_chunk, j, bnc_reduction_chunks(&j->l),

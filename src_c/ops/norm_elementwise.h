@@ -22,6 +22,9 @@ static inline int bnc_forward_arrays(const bnc_norm *a) { return a->residual ? 3
 static inline int bnc_backward_arrays(const bnc_norm_gradient *a)
 { return (a->batch || a->relu ? 3 : 2) + (a->y ? 1 : 0) + (a->dresidual ? 1 : 0); }
 
+/* Arrays that the sums of a backward read. */
+static inline int bnc_sums_arrays(const bnc_norm_gradient *a) { return a->y ? 3 : 2; }
+
 static inline int64_t bnc_pass_bytes(const bnc_layout *l, int arrays)
 { return l->n * l->c * l->s * arrays * (int64_t)sizeof(bnc_real); }
 

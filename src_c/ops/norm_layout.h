@@ -117,10 +117,10 @@ static inline bnc_layout bnc_layout_of(int64_t n, int64_t c, int64_t s)
     return s < BNC_LANES ? bnc_columns_layout(n, c, s) : bnc_slabs_layout(n, c, s);
 }
 
-/* Whether statistics (or gradient sums) and the pass that uses them are one: where a thread can hold some channels of all
- * samples, it uses their results while they are in cache. `l` is the layout of the reduction. */
+/* Whether statistics (or gradient sums) and the pass that uses them are one, by chunks of whole channels. `l` is the
+ * layout of the reduction. */
 static inline int bnc_by_channels(const bnc_shape *m, const bnc_layout *l)
-{ return !m->runs && !l->columns && l->partials == 1; }
+{ return !m->runs && l->whole; }
 
 /* Length of every coefficient array: coefficients of columns are repeated for joined rows and for the slabs' elements, and
  * once more for a vector across the end of a row. */

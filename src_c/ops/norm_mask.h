@@ -14,6 +14,10 @@ static inline int64_t bnc_per_channel(const bnc_shape *m)
 { return m->runs ? bnc_run_before(m, m->run_count) : m->n * m->s; }
 static inline int64_t bnc_values(const bnc_shape *m) { return bnc_per_channel(m) * m->c; }
 
+/* What a reduction of `arrays` such arrays reads. */
+static inline int64_t bnc_reduction_bytes(const bnc_shape *m, int arrays)
+{ return bnc_values(m) * arrays * (int64_t)sizeof(bnc_real); }
+
 /* The last run whose begin (column 0) or count before (column 1) is at most v; 0 if there is none. */
 static inline int64_t bnc_find_run(const bnc_shape *m, int column, int64_t v)
 {

@@ -221,7 +221,7 @@ int BNC_OP(statistics_of)(const bnc_shape *shape, const bnc_layout *l, const bnc
                           double *mean, double *m2)
 {
     task t = {.l = *l, .shape = shape, .x = x};
-    t.far = bnc_far(bnc_values(shape) * (int64_t)sizeof *x);
+    t.far = bnc_far(bnc_reduction_bytes(shape, 1));
     const int threads = bnc_threads(bnc_values(shape), BNC_GRAIN);
     return l->columns ? columns_statistics(&t, mean, m2, threads)
                       : slabs_statistics(&t, mean, m2, threads);

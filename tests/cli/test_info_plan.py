@@ -1,0 +1,105 @@
+"""`bncore info --plan SHAPE`: what was chosen, and why, in words and as JSON."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Command
+
+native = pytest.mark.usefixtures("native")
+
+
+@native
+def test_text_gives_every_choice_its_reason(call: Command) -> None:
+    done = call("info", "--plan", "64x256x14x14", "--threads", "1")
+    assert done.code == 0, done.err
+    text = done.out
+    for op in ("forward", "evaluation", "backward"):
+        assert f"\n{op}\n" in text
+    assert "16384 slabs of 196 values" in text
+    assert "x of 12.8 MB, between 2.1 MB and 33.6 MB" in text
+    assert "25.7 MB read and written" in text
+    assert "no more are allowed" in text
+
+
+@native
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["1000x8"], ["8 rows of 8 joined", "rows of 64 values", "1 per column"]),
+        (["4096x512"], ["rows of 512 values", "a row has all channels"]),
+        (["32x16x28x28", "--axis", "-1"], ["rows of 28 values"]),
+        (["2x3x1000x1000"], ["in the order of memory: 3 channels < 8"]),
+        (["9x16x1000x1000"], ["9000000 values a channel > 4194304"]),
+        (["16x32x8x8"], ["whole channels", "x of 131 KB <= 2.1 MB"]),
+        (["64x256x56x56"], ["whole channels", "x of 206 MB >= 33.6 MB"]),
+        (["64x1x8x8"], ["one channel is one slab", "slabs of 4096 values"]),
+        (["64,8,3"], ["slabs of 3 are shorter than 16"]),
+    ],
+)
+def test_kinds_of_shapes(call: Command, argv: list[str], words: list[str]) -> None:
+    done = call("info", "--plan", *argv)
+    assert done.code == 0, done.err
+    assert [word for word in words if word not in done.out] == []
+
+
+@native
+def test_json(call: Command) -> None:
+    done = call(
+        "info", "--plan", "64x256x56x56", "--json", "--op", "backward", "--dtype", "float64"
+    )
+    assert done.code == 0, done.err
+    result = done.json
+    assert result["shape"] == [64, 256, 56, 56]
+    assert list(result["plans"]) == ["backward"]
+    plan = result["plans"]["backward"]
+    assert plan["by_channels"] is True
+    assert plan["bytes"] == 3 * 8 * 64 * 256 * 56 * 56
+    assert plan["at"]["lanes"] == 16
+    assert result["caches"]["llc_cpus"] >= 1
+
+
+@native
+def test_a_residual_is_one_array_more(call: Command) -> None:
+    plain = call("info", "--plan", "64x64", "--json").json["plans"]["forward"]
+    added = call("info", "--plan", "64x64", "--json", "--residual").json["plans"]["forward"]
+    assert added["bytes"] * 2 == plain["bytes"] * 3
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--plan", "64"],
+        ["--plan", "64x"],
+        ["--plan", "64x0x3"],
+        ["--plan", "64x-2"],
+        ["--plan", "axb"],
+        ["--plan", "99999999999999x99999999999999"],
+        ["--plan", "64x32", "--axis", "2"],
+        ["--plan", "64x32", "--op", "sideways"],
+        ["--plan", "64x32", "--threads", "0"],
+        ["--axis", "1"],
+        ["--residual"],
+    ],
+)
+def test_bad_questions_are_one_line(call: Command, argv: list[str]) -> None:
+    done = call("info", *argv)
+    assert done.code == 2
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1
+
+
+def test_without_the_compiled_core(call: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bncore.backend.native_module", lambda: None)
+    done = call("info", "--plan", "64x32")
+    assert done.code == 2
+    assert "compiled core" in done.err and len(done.err.splitlines()) == 1
+
+
+@native
+def test_info_shows_the_caches(call: Command) -> None:
+    result = call("info", "--json").json
+    assert set(result["caches"]) == {"l1", "l2", "llc", "llc_cpus"}
+    text = call("info").out
+    for word in ("caches.llc", "pool.idle_bytes", "team.kind", "threads"):
+        assert word in text
