@@ -28,7 +28,7 @@ def test_text_gives_every_choice_its_reason(call: Command) -> None:
     [
         (["1000x8"], ["8 rows of 8 joined", "rows of 64 values", "1 per column"]),
         (["4096x512"], ["rows of 512 values", "a row has all channels"]),
-        (["32x16x28x28", "--axis", "-1"], ["rows of 28 values"]),
+        (["32x16x28x28", "--axis", "-1"], ["3 rows of 28 joined", "rows of 84 values"]),
         (["2x3x1000x1000"], ["in the order of memory: 3 channels < 8"]),
         (["9x16x1000x1000"], ["9000000 values a channel > 4194304"]),
         (["16x32x8x8"], ["whole channels", "x of 131 KB <= 2.1 MB"]),

@@ -104,7 +104,8 @@ def test_a_call_runs_the_passes_of_its_plan(shape, op, two_threads):
     n, c, s = shape
     x = np.random.default_rng(0).standard_normal((n, c, s)).astype(np.float32)
     ones, zeros = np.ones(c, np.float32), np.zeros(c, np.float32)
-    training = {"running_mean": zeros, "running_var": ones, "training": op != "evaluation"}
+    running = {"running_mean": zeros.copy(), "running_var": ones.copy()}
+    training = {**running, "training": op != "evaluation"}
     p = plan(op, shape)
     y, saved = F.batch_norm(x, ones, zeros, **training)
     before = two_threads.thread_statistics()["together"]
