@@ -159,7 +159,7 @@ def test_importing_loads_nothing_optional(statement: str) -> None:
 
 
 def test_only_one_file_starts_threads() -> None:
-    """OpenMP is named in src_c/runtime/threads.c alone; `omp simd` asks for vectors, not threads."""
+    """OpenMP is named in src_c/runtime/openmp.c alone; `omp simd` asks for vectors, not threads."""
     naming = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "src_c").rglob("*.[ch]")
@@ -168,7 +168,7 @@ def test_only_one_file_starts_threads() -> None:
             path.read_text(),
         )
     }
-    assert naming <= {"src_c/runtime/threads.c"}
+    assert naming <= {"src_c/runtime/openmp.c"}
 
 
 def test_every_public_name_is_found_and_every_layer_is_public() -> None:
