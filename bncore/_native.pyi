@@ -1,10 +1,12 @@
 """Types of the compiled core, for type checkers. What the functions do is said in its .pxi files."""
 
-from typing import Any, final
+from collections.abc import Callable
+from typing import Any, TypeVar, final
 
 import numpy as np
 
 _Array = np.ndarray[Any, Any]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _Gradients = tuple[_Array | None, _Array, _Array | None]
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_backward",
     "force_threads",
+    "front",
     "global_avg_pool",
     "global_avg_pool_backward",
     "global_max_pool",
@@ -62,6 +65,7 @@ __all__ = [
     "scale_",
     "select_isa",
     "set_cpu_quota",
+    "set_in_force",
     "sgd_step",
     "squared_norm",
     "statistics",
@@ -431,6 +435,8 @@ def select_isa(name: str) -> None: ...
 def has_openmp() -> bool: ...
 def thread_limit() -> int: ...
 def set_cpu_quota(cpus: int) -> None: ...
+def set_in_force(value: bool) -> None: ...
+def front(function: _Function) -> _Function: ...
 def force_threads(threads: int) -> None: ...
 def thread_statistics() -> dict[str, Any]: ...
 def pool_statistics() -> dict[str, int]: ...

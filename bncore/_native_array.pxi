@@ -8,6 +8,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
+from functools import update_wrapper as _update_wrapper
+
 from bncore.support.errors import Refused
 
 cnp.import_array()
@@ -55,19 +57,24 @@ cdef extern from *:
         bnc_handler_capsule = PyCapsule_New(&bnc_handler, "mem_handler", NULL);
         return bnc_handler_capsule ? 0 : -1;
     }
-    /* The array owns its block, as np.empty's arrays own theirs; only the allocator differs. */
-    static void bnc_adopt(PyObject *array)
+    /* A new array that owns a block of the pool, as np.empty's arrays own theirs; only the
+     * allocator differs. */
+    static PyObject *bnc_new_array(int ndim, npy_intp *dims, int type, size_t bytes)
     {
-        PyArrayObject_fields *fields = (PyArrayObject_fields *)array;
+        void *block = bnc_pool_get(bytes ? bytes : 1);
+        if (!block)
+            return PyErr_Format(PyExc_MemoryError, "no memory for an array of %zu bytes", bytes);
+        PyObject *a = PyArray_NewFromDescr(&PyArray_Type, PyArray_DescrFromType(type), ndim, dims,
+                                           NULL, block, NPY_ARRAY_CARRAY, NULL);
+        if (!a) { /* more than NumPy can address, say */
+            bnc_pool_put(block);
+            return NULL;
+        }
+        PyArrayObject_fields *fields = (PyArrayObject_fields *)a;
         Py_INCREF(bnc_handler_capsule);
         fields->mem_handler = bnc_handler_capsule;
         fields->flags |= NPY_ARRAY_OWNDATA;
-    }
-    /* A new array around a block (the descriptor's reference is stolen). */
-    static PyObject *bnc_wrap(int ndim, npy_intp *dims, int type, void *block)
-    {
-        return PyArray_NewFromDescr(&PyArray_Type, PyArray_DescrFromType(type), ndim, dims, NULL,
-                                    block, NPY_ARRAY_CARRAY, NULL);
+        return a;
     }
     #define bnc_is_array(o) PyArray_CheckExact(o)
     #define bnc_type(o) PyArray_TYPE((PyArrayObject *)(o))
@@ -75,8 +82,7 @@ cdef extern from *:
     #define bnc_is_carray_ro(o) PyArray_ISCARRAY_RO((PyArrayObject *)(o))
     """
     int bnc_make_handler() except -1
-    void bnc_adopt(PyObject*)
-    object bnc_wrap(int, cnp.npy_intp*, int, void*)
+    object bnc_new_array(int, cnp.npy_intp*, int, size_t)
     bint bnc_is_array(PyObject*)
     int bnc_type(PyObject*)
     bint bnc_is_carray(PyObject*)
@@ -162,23 +168,13 @@ cdef inline size_t item_size(int dtype) noexcept:
     return 1 if dtype == cnp.NPY_UINT8 else 4
 
 
-cdef Array new_array(int ndim, cnp.npy_intp* dims, int dtype):
+cdef inline Array new_array(int ndim, cnp.npy_intp* dims, int dtype):
     """An uninitialized array whose memory comes from, and returns to, the pool."""
     cdef size_t bytes = item_size(dtype)
     cdef int i
     for i in range(ndim):
         bytes *= <size_t>dims[i]
-    cdef void* block = bnc_pool_get(bytes if bytes else 1)
-    if block == NULL:
-        raise MemoryError(f"no memory for an array of {bytes} bytes")
-    cdef object a
-    try:
-        a = bnc_wrap(ndim, dims, dtype, block)
-    except BaseException:  # more than NumPy can address, say
-        bnc_pool_put(block)
-        raise
-    bnc_adopt(<PyObject*>a)
-    return <Array>a
+    return <Array>bnc_new_array(ndim, dims, dtype, bytes)
 
 
 cdef inline Array new_like(object x):

@@ -168,15 +168,18 @@ cdef inline bint is_small(const bnc_shape* shape) noexcept:
     return shape.n * shape.c * shape.s <= KEEP_GIL
 
 
-def batch_norm_train(
-    x, weight, bias, residual, running_mean, running_var, double momentum, double eps,
-    bint unbiased, bint relu, axis, out, runs=None
+cdef inline bint good_rates(double momentum, double eps) noexcept:
+    return 0 <= momentum <= 1 and eps >= 0 and isfinite(eps)
+
+
+cdef tuple train(
+    object x, object weight, object bias, object residual, object running_mean, object running_var,
+    double momentum, double eps, bint unbiased, bint relu, object axis, object out, object runs
 ):
-    """Normalizes by the statistics of x itself and moves the running statistics towards them."""
     cdef NormSaved saved = begin(x, axis, runs, False)
     cdef bnc_norm a
     cdef int error
-    if not (0 <= momentum <= 1) or not (eps >= 0 and isfinite(eps)):
+    if not good_rates(momentum, eps):
         raise Refused
     if valid_positions(&saved.shape) == 1 and saved.shape.c > 0:
         raise Refused
@@ -193,15 +196,15 @@ def batch_norm_train(
     return y, saved
 
 
-def batch_renorm_train(
-    x, weight, bias, residual, running_mean, running_std, double momentum, double eps,
-    double r_max, double d_max, bint relu, axis, out, runs=None
+cdef tuple train_renorm(
+    object x, object weight, object bias, object residual, object running_mean, object running_std,
+    double momentum, double eps, double r_max, double d_max, bint relu, object axis, object out,
+    object runs
 ):
-    """Normalizes by the statistics of x corrected by r and d, then moves the running ones."""
     cdef NormSaved saved = begin(x, axis, runs, True)
     cdef bnc_norm a
     cdef int error
-    if not (0 <= momentum <= 1) or not (eps >= 0 and isfinite(eps)):
+    if not good_rates(momentum, eps):
         raise Refused
     if not (r_max >= 1 and d_max >= 0) or running_mean is None or running_std is None:
         raise Refused
@@ -218,15 +221,14 @@ def batch_renorm_train(
     return y, saved
 
 
-def batch_norm_eval(
-    x, weight, bias, residual, running_mean, running_var, double eps, bint relu, axis, out,
-    runs=None
+cdef tuple evaluate(
+    object x, object weight, object bias, object residual, object running_mean, object running_var,
+    double eps, bint relu, object axis, object out, object runs
 ):
-    """Normalizes by the running statistics, which are constants for the gradient."""
     cdef NormSaved saved = begin(x, axis, runs, False)
     cdef bnc_norm a
     cdef int error
-    if not (eps >= 0 and isfinite(eps)) or running_mean is None or running_var is None:
+    if not good_rates(0, eps) or running_mean is None or running_var is None:
         raise Refused
     a.running_mean = vector(running_mean, saved.dtype, saved.shape.c)
     a.running_var = vector(running_var, saved.dtype, saved.shape.c)
@@ -240,6 +242,38 @@ def batch_norm_eval(
             error = ops_for(saved.dtype).batch_norm_eval(&a)
     raise_for(error)
     return y, saved
+
+
+def batch_norm_train(
+    x, weight, bias, residual, running_mean, running_var, double momentum, double eps,
+    bint unbiased, bint relu, axis, out, runs=None
+):
+    """Normalizes by the statistics of x itself and moves the running statistics towards them."""
+    return train(
+        x, weight, bias, residual, running_mean, running_var, momentum, eps, unbiased, relu, axis,
+        out, runs
+    )
+
+
+def batch_renorm_train(
+    x, weight, bias, residual, running_mean, running_std, double momentum, double eps,
+    double r_max, double d_max, bint relu, axis, out, runs=None
+):
+    """Normalizes by the statistics of x corrected by r and d, then moves the running ones."""
+    return train_renorm(
+        x, weight, bias, residual, running_mean, running_std, momentum, eps, r_max, d_max, relu,
+        axis, out, runs
+    )
+
+
+def batch_norm_eval(
+    x, weight, bias, residual, running_mean, running_var, double eps, bint relu, axis, out,
+    runs=None
+):
+    """Normalizes by the running statistics, which are constants for the gradient."""
+    return evaluate(
+        x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out, runs
+    )
 
 
 def normalize(

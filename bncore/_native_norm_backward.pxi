@@ -1,5 +1,8 @@
 # Batch norm and batch renormalization backward: the fused call and its halves.
 
+cdef enum:
+    STACKED = 256  # channels whose sums live on the stack
+
 cdef int fill_backward(bnc_norm_gradient* a, object dy, NormSaved saved) except -1:
     a.dy = like(dy, saved.x, saved.dtype)
     if dy is None:
@@ -56,11 +59,27 @@ cdef inline bint in_gradient_arrays(
     return meet(v, c, a.y, whole) or meet(v, c, a.dx, whole)
 
 
-def batch_norm_backward(dy, NormSaved saved not None, dweight, dbias, out):
-    """(dx, dweight, dbias[, dresidual if there was a residual]); None for an absent parameter."""
-    cdef bnc_norm_gradient a
+cdef int run_backward(bnc_norm_gradient* a, int dtype) except -1:
+    """The op, with room for its sums."""
+    cdef double near[2 * STACKED]
+    cdef double* sums = &near[0]
     cdef int error
-    cdef double* sums
+    if a.shape.c > STACKED:
+        sums = statistics_block(a.shape.c, 2)
+    a.sum_g = sums
+    a.sum_gx = sums + a.shape.c
+    if is_small(&a.shape):
+        error = ops_for(dtype).batch_norm_backward(a)
+    else:
+        with nogil:
+            error = ops_for(dtype).batch_norm_backward(a)
+    if sums != &near[0]:
+        bnc_pool_put(sums)
+    return raise_for(error)
+
+
+cdef tuple gradients(object dy, NormSaved saved, object dweight, object dbias, object out):
+    cdef bnc_norm_gradient a
     fill_backward(&a, dy, saved)
     dx = gradient_target(out, dy, saved)
     dweight = parameter_target(saved.weight, dweight, saved)
@@ -74,19 +93,13 @@ def batch_norm_backward(dy, NormSaved saved not None, dweight, dbias, out):
         raise Refused
     if in_gradient_arrays(&a, a.dbeta, NULL, saved.dtype):
         raise Refused
-    sums = <double*>bnc_pool_get(16 * <size_t>saved.shape.c)
-    if sums == NULL:
-        raise MemoryError("no memory for the gradient sums")
-    a.sum_g = sums
-    a.sum_gx = sums + saved.shape.c
-    if is_small(&a.shape):
-        error = ops_for(saved.dtype).batch_norm_backward(&a)
-    else:
-        with nogil:
-            error = ops_for(saved.dtype).batch_norm_backward(&a)
-    bnc_pool_put(sums)
-    raise_for(error)
+    run_backward(&a, saved.dtype)
     return (dx, dweight, dbias, dresidual) if saved.has_residual else (dx, dweight, dbias)
+
+
+def batch_norm_backward(dy, NormSaved saved not None, dweight, dbias, out):
+    """(dx, dweight, dbias[, dresidual if there was a residual]); None for an absent parameter."""
+    return gradients(dy, saved, dweight, dbias, out)
 
 
 def gradient_sums(dy, NormSaved saved not None):

@@ -70,8 +70,16 @@ def _choose() -> ModuleType:
     return numpy if wanted == "numpy" or _native is None else _native
 
 
+def _put_in_force(module: ModuleType) -> None:
+    global active
+    active = module
+    if _native is not None:
+        _native.set_in_force(module is _native)
+
+
 _native, _why_not = _load_native()
-active: ModuleType = _choose()
+active: ModuleType
+_put_in_force(_choose())
 
 
 def available() -> tuple[str, ...]:
@@ -97,16 +105,15 @@ def use_backend(name: str) -> Iterator[None]:
     ValueError
         For another name, or "native" without the compiled extension.
     """
-    global active
     if name not in available():
         reason = f" ({_why_not})" if name == "native" else ""
         raise ValueError(f"backend must be one of {available()}, got {name!r}{reason}")
     before = active
-    active = numpy if name == "numpy" or _native is None else _native
+    _put_in_force(numpy if name == "numpy" or _native is None else _native)
     try:
         yield
     finally:
-        active = before
+        _put_in_force(before)
 
 
 def info() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Batch normalization on users' arrays: the fused pair. Its halves are in halves.py.
 
-The fast path looks at Python scalars only; the native entry judges arrays in C, and what it refuses comes to
-`_norm_check`, which converts or explains. Layouts: the channel axis may be any axis, 1 and -1 being the usual ones.
+In front of both stands compiled code that judges arguments in C; these functions see what it does not take, and convert
+or explain. Layouts: the channel axis may be any axis, 1 and -1 being the usual ones.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 from .. import backend
 from ..support import checks
 from ._check import output
+from ._front import fronted
 from ._norm_check import (
     Array,
     implementation_of,
@@ -23,6 +24,7 @@ from ._norm_check import (
 from .masks import valid_runs
 
 
+@fronted
 def batch_norm(
     x: Array,
     weight: Array | None = None,
@@ -94,29 +96,6 @@ def batch_norm(
     values gives an empty output and changes nothing.
     """
     impl = backend.active
-    if impl.JUDGES_ARRAYS and mask is None and (activation is None or activation == "relu"):
-        relu = activation is not None
-        try:
-            if training:
-                return impl.batch_norm_train(
-                    x,
-                    weight,
-                    bias,
-                    residual,
-                    running_mean,
-                    running_var,
-                    momentum,
-                    eps,
-                    unbiased,
-                    relu,
-                    axis,
-                    out,
-                )
-            return impl.batch_norm_eval(
-                x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out
-            )
-        except (backend.Refused, TypeError, OverflowError):
-            pass  # explained, or converted, below
     eps = checks.non_negative(eps, "eps")
     x, weight, bias, residual, axis, relu, out = judge(
         x, weight, bias, residual, axis, activation, out
@@ -149,6 +128,7 @@ def batch_norm(
     )
 
 
+@fronted
 def batch_norm_backward(
     dy: Array,
     saved: Any,
@@ -187,11 +167,6 @@ def batch_norm_backward(
     Ioffe & Szegedy 2015, arXiv 1502.03167, section 3.
     """
     impl = implementation_of(saved)
-    if impl.JUDGES_ARRAYS:
-        try:
-            return impl.batch_norm_backward(dy, saved, dweight, dbias, out)
-        except (backend.Refused, TypeError):
-            pass  # explained, or converted, below
     dy, out = judge_dy(dy, saved, out)
     others = (dy, saved.x, saved.y, saved.weight, saved.bias, out)
     c, dtype = saved.mean.shape, saved.x.dtype

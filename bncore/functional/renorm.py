@@ -10,10 +10,12 @@ import numpy as np
 from .. import backend
 from ..support import checks
 from ._check import like
+from ._front import fronted
 from ._norm_check import Array, judge, judge_running
 from .masks import valid_runs
 
 
+@fronted
 def batch_renorm(
     x: Array,
     weight: Array | None = None,
@@ -69,26 +71,6 @@ def batch_renorm(
     sigma is 0, 1 / sigma counts as 0, in training as in evaluation.
     """
     impl = backend.active
-    if impl.JUDGES_ARRAYS and mask is None and training and activation in (None, "relu"):
-        relu = activation is not None
-        try:
-            return impl.batch_renorm_train(
-                x,
-                weight,
-                bias,
-                residual,
-                running_mean,
-                running_std,
-                momentum,
-                eps,
-                r_max,
-                d_max,
-                relu,
-                axis,
-                out,
-            )
-        except (backend.Refused, TypeError, OverflowError):
-            pass  # explained, or converted, below
     eps = checks.non_negative(eps, "eps")
     x, weight, bias, residual, axis, relu, out = judge(
         x, weight, bias, residual, axis, activation, out

@@ -35,6 +35,9 @@ CORE_ONLY = {
     "isa_names",
     "available_isas",
     "select_isa",
+    "norm_plan",
+    "set_in_force",
+    "front",
     "has_openmp",
     "thread_limit",
     "thread_statistics",
@@ -68,6 +71,24 @@ def test_the_stub_describes_the_extension(native):
     for name in functions:
         assert described[name] == list(inspect.signature(getattr(_native, name)).parameters), name
     assert set(described) == functions
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "batch_norm_backward", "batch_renorm"])
+def test_a_compiled_front_has_the_signature_of_what_stands_behind(native, name):
+    front = getattr(F, name)
+    behind = inspect.signature(front.__wrapped__).parameters
+    compiled = inspect.signature(front, follow_wrapped=False).parameters
+    for a, b in zip(compiled.values(), behind.values(), strict=True):
+        assert (a.name, a.kind, a.default) == (b.name, b.kind, b.default)
+    assert (front.__name__, front.__doc__) == (name, front.__wrapped__.__doc__)
+
+
+def test_a_front_computes_only_while_its_backend_is_in_force(native, rng):
+    x = rng.standard_normal((4, 3))
+    with bn.use_backend("native"):
+        assert type(F.batch_norm(x)[1]) is backends.native_module().NormSaved
+    with bn.use_backend("numpy"):
+        assert type(F.batch_norm(x)[1]) is backends.numpy.NormSaved
 
 
 def child(code, **environment):
