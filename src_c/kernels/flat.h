@@ -6,7 +6,10 @@
 
 #include "kernels.h"
 
-enum { BNC_TERMS = 7 };
+enum {
+    BNC_TERMS = 7,
+    BNC_NEAR = 8192 /* elements of a run that is likely in the nearest caches */
+};
 
 /* Up to BNC_TERMS arrays of per-channel numbers; the loops load those they use. */
 struct bnc_terms {
@@ -47,6 +50,22 @@ BNC_INLINE void bnc_load_terms(const struct bnc_terms t, const int terms, int64_
     for (int i = 0; i < terms; i++) k[i] = vload(t.at[i] + j);
 }
 
+/* Four rows of `width` at a time, so that terms are loaded once for all of them: in the nearest caches, where the order of
+ * the memory does not matter, loads do. How far it came. */
+BNC_INLINE int64_t bnc_walk_near(struct bnc_arrays a, int64_t n, int64_t width,
+                                 const struct bnc_terms t, const int terms, bnc_step step)
+{
+    vreal k[BNC_TERMS];
+    int64_t o = 0;
+    for (; o + 4 * width <= n; o += 4 * width)
+        for (int64_t j = 0; j < width; j += VL) {
+            bnc_load_terms(t, terms, j, k);
+#pragma GCC unroll 4
+            for (int r = 0; r < 4; r++) step(a, o + r * width + j, k, VL);
+        }
+    return o;
+}
+
 /* Terms repeat after `width` elements; the run starts at element `at` of them. Their arrays go on for BNC_LANES elements
  * behind `width`, from the start again; width >= VL unless the run ends before. */
 BNC_INLINE void bnc_walk_columns(struct bnc_arrays a, int64_t n, int64_t at, int64_t width,
@@ -59,6 +78,8 @@ BNC_INLINE void bnc_walk_columns(struct bnc_arrays a, int64_t n, int64_t at, int
         bnc_load_terms(t, terms, j, k);
         step(a, 0, k, (int)o);
         j = (j + o) % width;
+    } else if (!stream && n <= BNC_NEAR && j == 0 && width % VL == 0) {
+        o = bnc_walk_near(a, n, width, t, terms, step);
     }
     for (; o + VL <= n; o += VL) {
         bnc_load_terms(t, terms, j, k);

@@ -25,6 +25,7 @@ K(forward_coefficients,
 K(gradient_coefficients,
   (int64_t c, double over, const double *mean, const double *inv_std, const double *sum_g,
    const double *sum_gx, bnc_real *slope, bnc_real *offset))
+K(to_real, (int64_t n, const double *from, bnc_real *to))
 K(centre_sums,
   (int64_t c, const double *mean, const double *inv_std, const double *sum_g, double *sum_gx))
 K(finish_statistics,

@@ -93,6 +93,12 @@ void BNC_KERNEL(gradient_coefficients)(int64_t c, double over, const double *res
     }
 }
 
+void BNC_KERNEL(to_real)(int64_t n, const double *restrict from, bnc_real *restrict to)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) to[j] = (bnc_real)from[j];
+}
+
 /* Sums of g (x - hi) inv_std, hi and inv_std being bnc_real, become those of g (x - mean) inv_std. */
 void BNC_KERNEL(centre_sums)(int64_t c, const double *restrict mean, const double *restrict inv_std,
                              const double *restrict sum_g, double *restrict sum_gx)

@@ -54,14 +54,34 @@ BNC_INLINE void close_panel(const struct panel *p, const int nv, bnc_real *s, bn
     }
 }
 
+/* Sums of `w` columns, of which those from `from` on are added to the results. */
+BNC_INLINE void leave(const bnc_real *s, const bnc_real *t, int64_t from, int64_t w, double *sum_g,
+                      double *sum_gx)
+{
+    for (int64_t j = from; j < w; j++) {
+        sum_g[j] += (double)s[j];
+        sum_gx[j] += (double)t[j];
+    }
+}
+
 /* All rows of up to four vectors: memory as it lies. nv is a literal. */
 BNC_INLINE void narrow(struct rows a, int64_t rows, int64_t c, const struct bnc_coefficients *k,
-                       const int nv, const int gate, bnc_real *s, bnc_real *t)
+                       const int nv, const int gate, struct panel *p)
 {
-    struct panel p[4];
     open_panel(k, c, nv, gate, p);
     for (int64_t r = 0; r < rows; r++) add_row(rows_from(a, r * a.ld), nv, gate, p);
-    close_panel(p, nv, s, t);
+}
+
+/* The same, where that is all there is to add up. */
+BNC_INLINE void narrow_only(struct rows a, int64_t rows, int64_t c, int64_t from,
+                            const struct bnc_coefficients *k, const int nv, const int gate,
+                            double *sum_g, double *sum_gx)
+{
+    struct panel p[4];
+    bnc_real s[4 * VL], t[4 * VL];
+    narrow(a, rows, c, k, nv, gate, p);
+    for (int v = 0; v < nv; v++) vstore(s + v * VL, p[v].s), vstore(t + v * VL, p[v].t);
+    leave(s, t, from, nv * VL, sum_g, sum_gx);
 }
 
 enum { TOGETHER = 8, AHEAD = 2 * TOGETHER }; /* rows; how far on rows are fetched */
@@ -108,30 +128,37 @@ BNC_INLINE void wide(struct rows a, int64_t rows, int64_t c, int64_t w,
             eight_rows(rows_from(a, r * a.ld), c, w, k, gate, 1, s, t);
     for (; r + TOGETHER <= rows; r += TOGETHER)
         eight_rows(rows_from(a, r * a.ld), c, w, k, gate, 0, s, t);
-    for (int64_t j = 0; j < w; j += VL)
-        narrow(rows_from(a, r * a.ld + j), rows - r, c + j, k, 1, gate, s + j, t + j);
+    for (int64_t j = 0; j < w; j += VL) {
+        struct panel p;
+        narrow(rows_from(a, r * a.ld + j), rows - r, c + j, k, 1, gate, &p);
+        close_panel(&p, 1, s + j, t + j);
+    }
 }
 
 enum { GROUP = 2048 }; /* columns of a group */
+
+BNC_INLINE void wide_group(struct rows a, int64_t rows, int64_t c, int64_t w, int64_t from,
+                           const struct bnc_coefficients *k, const int gate, int far, double *sum_g,
+                           double *sum_gx)
+{
+    bnc_real s[GROUP], t[GROUP];
+    for (int64_t j = 0; j < w; j++) s[j] = t[j] = 0;
+    wide(a, rows, c, w, k, gate, far, s, t);
+    leave(s, t, from, w, sum_g, sum_gx);
+}
 
 /* Columns [j0, j0 + w), whole vectors; those from `from` on are added to the results. */
 BNC_INLINE void group(struct rows a, int64_t rows, int64_t j0, int64_t w, int64_t from,
                       const struct bnc_coefficients *k, const int gate, int far, double *sum_g,
                       double *sum_gx)
 {
-    bnc_real s[GROUP], t[GROUP];
-    for (int64_t j = 0; j < w; j++) s[j] = t[j] = 0;
-    a = rows_from(a, j0);
+    a = rows_from(a, j0), from -= j0, sum_g += j0, sum_gx += j0;
     switch (w / VL) {
-    case 1: narrow(a, rows, j0, k, 1, gate, s, t); break;
-    case 2: narrow(a, rows, j0, k, 2, gate, s, t); break;
-    case 3: narrow(a, rows, j0, k, 3, gate, s, t); break;
-    case 4: narrow(a, rows, j0, k, 4, gate, s, t); break;
-    default: wide(a, rows, j0, w, k, gate, far, s, t);
-    }
-    for (int64_t j = from - j0; j < w; j++) {
-        sum_g[j0 + j] += (double)s[j];
-        sum_gx[j0 + j] += (double)t[j];
+    case 1: narrow_only(a, rows, j0, from, k, 1, gate, sum_g, sum_gx); break;
+    case 2: narrow_only(a, rows, j0, from, k, 2, gate, sum_g, sum_gx); break;
+    case 3: narrow_only(a, rows, j0, from, k, 3, gate, sum_g, sum_gx); break;
+    case 4: narrow_only(a, rows, j0, from, k, 4, gate, sum_g, sum_gx); break;
+    default: wide_group(a, rows, j0, w, from, k, gate, far, sum_g, sum_gx);
     }
 }
 

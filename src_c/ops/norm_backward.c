@@ -18,13 +18,12 @@ static const double *doubles_from(const double *p, int64_t channel) { return p ?
 
 enum { FOR_SUMS = 4, FOR_BOTH = 6 }; /* coefficient arrays */
 
-/* The coefficient arrays in one block of memory; NULL when there is none. */
-static void *take_coefficients(job *j, int arrays)
+/* The coefficient arrays in one piece of memory; 0 when there is none. */
+static int take_coefficients(job *j, int arrays, bnc_scratch *scratch)
 {
     const size_t one = bnc_padded((size_t)bnc_coefficient_count(&j->l) * sizeof(bnc_real));
-    void *memory = bnc_pool_get((size_t)arrays * one);
-    if (!memory) return 0;
-    bnc_arena arena = {memory};
+    bnc_arena arena = {bnc_scratch_get(scratch, (size_t)arrays * one)};
+    if (!arena.next) return 0;
     j->k.hi = bnc_take(&arena, one);
     j->k.scale = bnc_take(&arena, one);
     j->k.shift = bnc_take(&arena, one);
@@ -33,20 +32,19 @@ static void *take_coefficients(job *j, int arrays)
         j->k.slope = bnc_take(&arena, one);
         j->k.offset = bnc_take(&arena, one);
     }
-    return memory;
+    return 1;
 }
 
 /* What both halves need, of some channels. */
 static void coefficients(const job *j, int64_t channel, int64_t channels)
 {
     const bnc_norm_gradient *a = j->a;
-    bnc_real *inv_std = (bnc_real *)j->k.inv_std;
     KERNELS->forward_coefficients(channels, a->mean + channel, a->inv_std + channel,
                                   doubles_from(a->r, channel), doubles_from(a->d, channel),
                                   at(a->gamma, channel), at(a->beta, channel),
                                   (bnc_real *)j->k.hi + channel, (bnc_real *)j->k.scale + channel,
                                   (bnc_real *)j->k.shift + channel);
-    for (int64_t c = channel; c < channel + channels; c++) inv_std[c] = (bnc_real)a->inv_std[c];
+    KERNELS->to_real(channels, a->inv_std + channel, (bnc_real *)j->k.inv_std + channel);
 }
 
 /* What dx needs besides, from the sums over `count` values. */
@@ -154,18 +152,20 @@ static void fold(const job *j, const double *partial, double *sum)
 static int sums(job *j)
 {
     const int64_t values = j->l.partials * bnc_sum_count(&j->l);
-    double *memory = bnc_pool_get((size_t)(2 * values) * sizeof *memory);
+    const int direct = values == j->l.c; /* one partial of whole channels is the result itself */
+    bnc_scratch scratch;
+    double *memory = bnc_scratch_get(&scratch, direct ? 0 : (size_t)(2 * values) * sizeof *memory);
     if (!memory) return BNC_NO_MEMORY;
-    memset(memory, 0, (size_t)(2 * values) * sizeof *memory);
     j->far = bnc_far(bnc_reduction_bytes(&j->a->shape, bnc_sums_arrays(j->a)));
-    j->sum_g = memory;
-    j->sum_gx = memory + values;
+    j->sum_g = direct ? j->a->sum_g : memory;
+    j->sum_gx = direct ? j->a->sum_gx : memory + values;
+    memset(j->sum_g, 0, (size_t)values * sizeof *memory);
+    memset(j->sum_gx, 0, (size_t)values * sizeof *memory);
     bnc_run(j->l.columns ? columns_chunk : slabs_chunk, j, bnc_reduction_chunks(&j->l),
             bnc_threads(bnc_values(&j->a->shape), BNC_GRAIN));
-    fold(j, j->sum_g, j->a->sum_g);
-    fold(j, j->sum_gx, j->a->sum_gx);
+    if (!direct) fold(j, j->sum_g, j->a->sum_g), fold(j, j->sum_gx, j->a->sum_gx);
     KERNELS->centre_sums(j->l.c, j->a->mean, j->a->inv_std, j->a->sum_g, j->a->sum_gx);
-    bnc_pool_put(memory);
+    bnc_scratch_put(&scratch);
     return j->failed ? BNC_NO_MEMORY : BNC_OK;
 }
 
@@ -190,46 +190,58 @@ static void run(const bnc_pass *p, int64_t offset, int64_t n)
     gradient(j, &j->l, offset, n, p->streaming);
 }
 
-static void spread(const job *j, int arrays)
+/* Arrays `first` to `end` of the coefficients, to all columns. */
+static void spread(const job *j, int first, int end)
 {
     const bnc_real *const v[] = {j->k.hi,      j->k.scale, j->k.shift,
                                  j->k.inv_std, j->k.slope, j->k.offset};
-    for (int i = 0; i < arrays; i++) bnc_spread(&j->l, (bnc_real *)v[i]);
+    for (int i = first; i < end; i++) bnc_spread(&j->l, (bnc_real *)v[i]);
 }
 
 int BNC_OP(gradient_sums)(const bnc_norm_gradient *a)
 {
-    memset(a->sum_g, 0, (size_t)a->shape.c * sizeof(double));
-    memset(a->sum_gx, 0, (size_t)a->shape.c * sizeof(double));
-    if (bnc_values(&a->shape) == 0) return BNC_OK;
+    if (bnc_values(&a->shape) == 0) {
+        memset(a->sum_g, 0, (size_t)a->shape.c * sizeof(double));
+        memset(a->sum_gx, 0, (size_t)a->shape.c * sizeof(double));
+        return BNC_OK;
+    }
     job j = {.a = a, .l = bnc_reduction_layout(&a->shape)};
-    void *memory = take_coefficients(&j, FOR_SUMS);
-    if (!memory) return BNC_NO_MEMORY;
+    bnc_scratch scratch;
+    if (!take_coefficients(&j, FOR_SUMS, &scratch)) return BNC_NO_MEMORY;
     coefficients(&j, 0, a->shape.c);
-    spread(&j, FOR_SUMS);
+    spread(&j, 0, FOR_SUMS);
     const int error = sums(&j);
-    bnc_pool_put(memory);
+    bnc_scratch_put(&scratch);
     return error;
+}
+
+static int arrays_for_both(const bnc_norm_gradient *a) { return a->batch ? FOR_BOTH : FOR_SUMS; }
+
+/* dx in one pass, from the sums and what both halves need. */
+static void pass_over(job *j)
+{
+    const bnc_norm_gradient *a = j->a;
+    if (a->batch) gradient_coefficients(j, a->count, 0, a->shape.c);
+    spread(j, FOR_SUMS, arrays_for_both(a));
+    bnc_pass pass = {.shape = &a->shape,
+                     .l = &j->l,
+                     .run = run,
+                     .zeroed = {a->dx, a->dresidual},
+                     .arg = j,
+                     .arrays = bnc_backward_arrays(a)};
+    bnc_pass_run(&pass);
 }
 
 int BNC_OP(input_gradient)(const bnc_norm_gradient *a)
 {
     if (a->shape.n * a->shape.c * a->shape.s == 0) return BNC_OK;
     job j = {.a = a, .l = bnc_pass_layout(&a->shape)};
-    const int arrays = a->batch ? FOR_BOTH : FOR_SUMS;
-    void *memory = take_coefficients(&j, arrays);
-    if (!memory) return BNC_NO_MEMORY;
+    bnc_scratch scratch;
+    if (!take_coefficients(&j, arrays_for_both(a), &scratch)) return BNC_NO_MEMORY;
     coefficients(&j, 0, a->shape.c);
-    if (a->batch) gradient_coefficients(&j, a->count, 0, a->shape.c);
-    spread(&j, arrays);
-    bnc_pass pass = {.shape = &a->shape,
-                     .l = &j.l,
-                     .run = run,
-                     .zeroed = {a->dx, a->dresidual},
-                     .arg = &j,
-                     .arrays = bnc_backward_arrays(a)};
-    bnc_pass_run(&pass);
-    bnc_pool_put(memory);
+    spread(&j, 0, FOR_SUMS);
+    pass_over(&j);
+    bnc_scratch_put(&scratch);
     return BNC_OK;
 }
 
@@ -237,11 +249,10 @@ int BNC_OP(input_gradient)(const bnc_norm_gradient *a)
 static void parameter_gradients(const bnc_norm_gradient *a, int64_t channel, int64_t channels)
 {
     bnc_real *dgamma = a->dgamma, *dbeta = a->dbeta;
-    const int64_t end = channel + channels;
-    for (int64_t c = channel; dbeta && c < end; c++) dbeta[c] = (bnc_real)a->sum_g[c];
-    for (int64_t c = channel; dgamma && c < end; c++)
-        dgamma[c] =
-            (bnc_real)(a->r ? a->r[c] * a->sum_gx[c] + a->d[c] * a->sum_g[c] : a->sum_gx[c]);
+    if (dbeta) KERNELS->to_real(channels, a->sum_g + channel, dbeta + channel);
+    if (dgamma && !a->r) KERNELS->to_real(channels, a->sum_gx + channel, dgamma + channel);
+    for (int64_t c = channel; dgamma && a->r && c < channel + channels; c++)
+        dgamma[c] = (bnc_real)(a->r[c] * a->sum_gx[c] + a->d[c] * a->sum_g[c]);
 }
 
 /* Some channels of all samples: their sums, then dx, from the sample on that is most likely still in cache. */
@@ -268,20 +279,36 @@ static int by_channels(job *j)
 {
     const bnc_norm_gradient *a = j->a;
     const int threads = bnc_threads(j->l.n * j->l.c * j->l.s, BNC_GRAIN);
-    void *memory = take_coefficients(j, a->batch ? FOR_BOTH : FOR_SUMS);
-    if (!memory) return BNC_NO_MEMORY;
+    bnc_scratch scratch;
+    if (!take_coefficients(j, arrays_for_both(a), &scratch)) return BNC_NO_MEMORY;
     j->sum_g = a->sum_g, j->sum_gx = a->sum_gx;
     j->streaming = bnc_streams(bnc_pass_bytes(&j->l, bnc_backward_arrays(a)), threads);
     bnc_run(channels_chunk, j, j->l.c_blocks, threads);
-    bnc_pool_put(memory);
+    bnc_scratch_put(&scratch);
     return BNC_OK;
+}
+
+/* All channels: their sums, then dx, with the same coefficients. */
+static int in_turn(job *j)
+{
+    bnc_scratch scratch;
+    if (!take_coefficients(j, arrays_for_both(j->a), &scratch)) return BNC_NO_MEMORY;
+    coefficients(j, 0, j->l.c);
+    spread(j, 0, FOR_SUMS);
+    const int error = sums(j);
+    if (!error) {
+        parameter_gradients(j->a, 0, j->l.c);
+        pass_over(j);
+    }
+    bnc_scratch_put(&scratch);
+    return error;
 }
 
 int BNC_OP(batch_norm_backward)(const bnc_norm_gradient *a)
 {
     if (!a->shape.runs && bnc_values(&a->shape)) {
         job j = {.a = a, .l = bnc_reduction_layout(&a->shape)};
-        if (bnc_by_channels(&a->shape, &j.l)) return by_channels(&j);
+        return bnc_by_channels(&a->shape, &j.l) ? by_channels(&j) : in_turn(&j);
     }
     const int error = BNC_OP(gradient_sums)(a);
     if (error) return error;

@@ -32,17 +32,16 @@ static void normalize(const job *j, int64_t offset, int64_t n, int streaming)
 static void run(const bnc_pass *p, int64_t offset, int64_t n)
 { normalize(p->arg, offset, n, p->streaming); }
 
-/* Three coefficient arrays in one block of memory. */
-static void *take_coefficients(job *j)
+/* Three coefficient arrays in one piece of memory; 0 when there is none. */
+static int take_coefficients(job *j, bnc_scratch *scratch)
 {
     const size_t one = bnc_padded((size_t)bnc_coefficient_count(j->l) * sizeof(bnc_real));
-    void *memory = bnc_pool_get(3 * one);
-    bnc_arena arena = {memory};
-    if (!memory) return 0;
+    bnc_arena arena = {bnc_scratch_get(scratch, 3 * one)};
+    if (!arena.next) return 0;
     j->k.hi = bnc_take(&arena, one);
     j->k.scale = bnc_take(&arena, one);
     j->k.shift = bnc_take(&arena, one);
-    return memory;
+    return 1;
 }
 
 static const void *from(const void *p, int64_t channel) { return at(p, channel); }
@@ -59,28 +58,32 @@ static void coefficients(const job *j, int64_t channel, int64_t channels)
                                   (bnc_real *)j->k.shift + channel);
 }
 
-/* y from a->mean, a->inv_std, a->r and a->d */
-int BNC_OP(normalize)(const bnc_norm *a)
+/* y from a->mean, a->inv_std, a->r and a->d, in one pass. */
+static int pass_over(const bnc_norm *a, const bnc_layout *l)
 {
-    const int64_t c = a->shape.c;
-    if (a->shape.n * c * a->shape.s == 0) return BNC_OK;
-    const bnc_layout l = bnc_pass_layout(&a->shape);
-    job j = {.a = a, .l = &l};
-    void *memory = take_coefficients(&j);
-    if (!memory) return BNC_NO_MEMORY;
-    coefficients(&j, 0, c);
-    bnc_spread(&l, (bnc_real *)j.k.hi);
-    bnc_spread(&l, (bnc_real *)j.k.scale);
-    bnc_spread(&l, (bnc_real *)j.k.shift);
+    job j = {.a = a, .l = l};
+    bnc_scratch scratch;
+    if (!take_coefficients(&j, &scratch)) return BNC_NO_MEMORY;
+    coefficients(&j, 0, a->shape.c);
+    bnc_spread(l, (bnc_real *)j.k.hi);
+    bnc_spread(l, (bnc_real *)j.k.scale);
+    bnc_spread(l, (bnc_real *)j.k.shift);
     bnc_pass pass = {.shape = &a->shape,
-                     .l = &l,
+                     .l = l,
                      .run = run,
                      .zeroed = {a->y, 0},
                      .arg = &j,
                      .arrays = bnc_forward_arrays(a)};
     bnc_pass_run(&pass);
-    bnc_pool_put(memory);
+    bnc_scratch_put(&scratch);
     return BNC_OK;
+}
+
+int BNC_OP(normalize)(const bnc_norm *a)
+{
+    if (a->shape.n * a->shape.c * a->shape.s == 0) return BNC_OK;
+    const bnc_layout l = bnc_pass_layout(&a->shape);
+    return pass_over(a, &l);
 }
 
 int BNC_OP(batch_norm_eval)(const bnc_norm *a)
@@ -133,13 +136,13 @@ static int by_channels(const bnc_norm *a, const bnc_layout *l, finisher finish)
     const int threads = bnc_threads(l->n * l->c * l->s, BNC_GRAIN);
     channels_job t = {.j = {.a = a, .l = l}, .finish = finish};
     t.j.streaming = bnc_streams(bnc_pass_bytes(l, bnc_forward_arrays(a)), threads);
-    void *memory = take_coefficients(&t.j);
-    t.block = bnc_pool_get((size_t)(2 * l->c) * sizeof *t.block);
-    if (memory && t.block) bnc_run(channels_chunk, &t, l->c_blocks, threads);
-    const int error = memory && t.block ? BNC_OK : BNC_NO_MEMORY;
-    bnc_pool_put(t.block);
-    bnc_pool_put(memory);
-    return error;
+    bnc_scratch near, far;
+    const int taken = take_coefficients(&t.j, &near);
+    t.block = bnc_scratch_get(&far, (size_t)(2 * l->c) * sizeof *t.block);
+    if (taken && t.block) bnc_run(channels_chunk, &t, l->c_blocks, threads);
+    bnc_scratch_put(&far);
+    bnc_scratch_put(&near);
+    return taken && t.block ? BNC_OK : BNC_NO_MEMORY;
 }
 
 static int train(const bnc_norm *a, finisher finish)
@@ -155,7 +158,8 @@ static int train(const bnc_norm *a, finisher finish)
     const int error = bnc_statistics_of(&a->shape, &l, a->x, a->mean, a->inv_std);
     if (error) return error;
     finish(a, (double)bnc_per_channel(&a->shape), 0, a->shape.c);
-    return BNC_OP(normalize)(a);
+    return a->shape.runs ? BNC_OP(normalize)(a)
+                         : pass_over(a, &l); /* a pass sees masks otherwise */
 }
 
 int BNC_OP(batch_norm_train)(const bnc_norm *a) { return train(a, finish_norm); }

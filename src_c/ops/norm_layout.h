@@ -135,8 +135,15 @@ static inline void bnc_spread(const bnc_layout *l, bnc_real *a)
 {
     if (!l->columns) return;
     if (l->s > 1) KERNELS->spread(a, l->c, l->s);
-    const int64_t row = l->c * l->s;
-    for (int64_t j = row; j < l->width + BNC_LANES; j++) a[j] = a[j - row];
+    const int64_t row = l->c * l->s, end = l->width + BNC_LANES;
+    if (row == l->width && row >= BNC_LANES) { /* the common case, inline */
+        memcpy(a + row, a, BNC_LANES * sizeof *a);
+        return;
+    }
+    for (int64_t j = row, more; j < end; j += more) { /* j: a multiple of the row */
+        more = bnc_min(j, end - j);
+        memcpy(a + j, a, (size_t)more * sizeof *a);
+    }
 }
 
 #endif

@@ -180,18 +180,16 @@ static int columns_statistics(task *t, double *mean, double *m2, int threads)
     const int direct = l->partials == 1 && l->width == l->c && !l->tail;
     const size_t one = (size_t)(l->partials * l->width) * sizeof(double);
     const int blocks = l->rows > BNC_NEAR_ROWS || l->tail;
-    double *memory = 0;
-    if (!direct || blocks) {
-        memory = bnc_pool_get((direct ? 0 : 2 * one) + (blocks ? 2 * one : 0));
-        if (!memory) return BNC_NO_MEMORY;
-    }
+    bnc_scratch scratch;
+    double *memory = bnc_scratch_get(&scratch, (direct ? 0 : 2 * one) + (blocks ? 2 * one : 0));
+    if (!memory) return BNC_NO_MEMORY;
     t->mean = direct ? mean : memory;
     t->m2 = direct ? m2 : memory + l->partials * l->width;
-    t->block = memory ? memory + (direct ? 0 : 2 * l->partials * l->width) : 0;
+    t->block = memory + (direct ? 0 : 2 * l->partials * l->width);
     bnc_run(columns_chunk, t, l->partials, threads);
     merge_columns(t);
     if (!direct) fold_columns(t, mean, m2);
-    bnc_pool_put(memory);
+    bnc_scratch_put(&scratch);
     return t->failed ? BNC_NO_MEMORY : BNC_OK;
 }
 
@@ -199,14 +197,16 @@ static int slabs_statistics(task *t, double *mean, double *m2, int threads)
 {
     const int64_t c = t->l.c, values = t->l.partials * c;
     const int direct = t->l.partials == 1;
-    double *memory = bnc_pool_get((size_t)((direct ? 2 : 4) * values) * sizeof *memory);
+    bnc_scratch scratch;
+    double *memory =
+        bnc_scratch_get(&scratch, (size_t)((direct ? 2 : 4) * values) * sizeof *memory);
     if (!memory) return BNC_NO_MEMORY;
     t->block = memory;
     t->mean = direct ? mean : memory + 2 * values;
     t->m2 = direct ? m2 : memory + 3 * values;
     bnc_run(slabs_chunk, t, bnc_reduction_chunks(&t->l), threads);
     if (!direct) merge_slabs(t, mean, m2);
-    bnc_pool_put(memory);
+    bnc_scratch_put(&scratch);
     return t->failed ? BNC_NO_MEMORY : BNC_OK;
 }
 

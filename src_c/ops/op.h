@@ -21,6 +21,21 @@ static inline void *bnc_take(bnc_arena *arena, size_t bytes)
     return p;
 }
 
+/* Memory for one call: on the stack while it is little, else from the pool. */
+enum { BNC_STACKED = 8192 };
+typedef struct {
+    _Alignas(64) char stacked[BNC_STACKED];
+    void *block;
+} bnc_scratch;
+
+/* `bytes` of it; NULL when there are none. */
+static inline void *bnc_scratch_get(bnc_scratch *s, size_t bytes)
+{
+    s->block = bytes <= BNC_STACKED ? 0 : bnc_pool_get(bytes);
+    return bytes <= BNC_STACKED ? s->stacked : s->block;
+}
+static inline void bnc_scratch_put(bnc_scratch *s) { bnc_pool_put(s->block); }
+
 static inline int64_t bnc_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t bnc_max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t bnc_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
