@@ -36,6 +36,7 @@ CORE_ONLY = {
     "available_isas",
     "select_isa",
     "norm_plan",
+    "caches",
     "set_in_force",
     "front",
     "has_openmp",
