@@ -76,16 +76,29 @@ K(slabs_group_gradient, (const bnc_real *x, const bnc_real *dy, bnc_real *dx, in
 K(rows_moments,
   (const bnc_real *x, int64_t ld, int64_t rows, int64_t width, double *mean, double *m2))
 K(rows_squares, (const bnc_real *x, int64_t ld, int64_t rows, int64_t width, double *sum))
-/* rows_normalize.c: y = act(x_hat gamma + beta) */
+/* rows_normalize.c: y = act(x_hat gamma + beta); with `stream` past the caches: rows_fence ends a chunk of such calls */
 K(rows_normalize, (const bnc_real *x, bnc_real *y, int64_t ld, int64_t rows, int64_t width,
-                   const struct bnc_row_terms *k, int relu))
+                   const struct bnc_row_terms *k, int relu, int stream))
+K(rows_fence, (void))
 /* rows_gradient.c: sums per row of w = g gamma and w x_hat, per column of g and g x_hat; dx */
-K(rows_gradient_sums, (const bnc_real *x, const bnc_real *dy, int64_t ld, int64_t rows,
-                       int64_t width, const struct bnc_row_terms *k, int relu, double *sum_w,
-                       double *sum_wx, bnc_real *column_g, bnc_real *column_gx))
+K(rows_gradient_sums,
+  (const bnc_real *x, const bnc_real *dy, int64_t ld, int64_t rows, int64_t width,
+   const struct bnc_row_terms *k, int relu, double *sum_w, double *sum_wx))
 K(rows_input_gradient, (const bnc_real *x, const bnc_real *dy, bnc_real *dx, int64_t ld,
-                        int64_t rows, int64_t width, const struct bnc_row_terms *k, int relu))
+                        int64_t rows, int64_t width, const struct bnc_row_terms *k, int relu,
+                        int64_t next, int stream, bnc_real *column_g, bnc_real *column_gx))
 K(move_sums, (bnc_real * from, int64_t n, double *to))
+/* rows_narrow.c: the same of rows shorter than a vector */
+K(narrow_moments,
+  (const bnc_real *x, int64_t ld, int64_t rows, int64_t width, double *mean, double *m2))
+K(narrow_normalize, (const bnc_real *x, bnc_real *y, int64_t ld, int64_t rows, int64_t width,
+                     const struct bnc_row_terms *k, int relu))
+K(narrow_gradient_sums,
+  (const bnc_real *x, const bnc_real *dy, int64_t ld, int64_t rows, int64_t width,
+   const struct bnc_row_terms *k, int relu, double *sum_w, double *sum_wx))
+K(narrow_input_gradient,
+  (const bnc_real *x, const bnc_real *dy, bnc_real *dx, int64_t ld, int64_t rows, int64_t width,
+   const struct bnc_row_terms *k, int relu, bnc_real *column_g, bnc_real *column_gx))
 /* gemm.c: C = A B or C += A B */
 K(gemm, (int transposed, const bnc_real *a, int64_t lda, const bnc_real *b, int64_t ldb,
          bnc_real *c, int64_t ldc, int64_t m, int64_t n, int64_t k, int add))

@@ -1,41 +1,85 @@
 /* y = act(x_hat gamma + beta) over rows: the element-wise half of the forward pass of layer and RMS norm. */
 #include "rows.h"
 
-BNC_INLINE void one_row(const bnc_real *restrict x, bnc_real *restrict y, int64_t width,
-                        struct row row, const bnc_real *restrict gamma,
-                        const bnc_real *restrict beta, const int centred, const int add,
-                        const int relu)
+enum { STREAM = 8, CENTRED = 4, ADD = 2, RELU = 1 }; /* what a pass does, as bits of a literal */
+
+BNC_INLINE vreal y_at(const bnc_real *x, const bnc_real *gamma, const bnc_real *beta, vreal hi,
+                      vreal inv_std, vreal rest, const int what)
 {
-#pragma omp simd
-    for (int64_t j = 0; j < width; j++) {
-        bnc_real a = X_HAT(centred, x[j], row.hi, row.lo, row.inv_std) * gamma[j];
-        if (add) a += beta[j];
-        y[j] = relu ? (a < 0 ? 0 : a) : a; /* NaN passes, as it must through ReLU */
-    }
+    vreal a = X_HAT(what & CENTRED, vload(x), hi, inv_std, rest);
+    a = what & ADD ? a * vload(gamma) + vload(beta) : a * vload(gamma);
+    return what & RELU ? vandnot((vint)(a < vzero()), a) : a; /* NaN passes, as it must */
+}
+
+/* `n` (a literal) rows from number r0 on, which share the loads of gamma and beta. What is left over at their end, and
+ * when streaming in front of the first whole line, is part of an overlapping vector: the same numbers come out. */
+BNC_INLINE void some_rows(const bnc_real *x, bnc_real *y, int64_t ld, const int n, int64_t width,
+                          const struct row_numbers *row, int64_t r0, const struct bnc_row_terms *k,
+                          const int what)
+{
+    vreal hi[4], inv_std[4], rest[4];
+    const bnc_real *gamma = k->gamma, *beta = k->beta;
+    x += r0 * ld, y += r0 * ld;
+#pragma GCC unroll 4
+    for (int r = 0; r < n; r++)
+        hi[r] = vset(row->hi[r0 + r]), inv_std[r] = vset(row->inv_std[r0 + r]),
+        rest[r] = vset(row->rest[r0 + r]);
+#define STEP(at, store)         \
+    for (int r = 0; r < n; r++) \
+    store(y + r * ld + (at),    \
+          y_at(x + r * ld + (at), gamma + (at), beta + (at), hi[r], inv_std[r], rest[r], what))
+    int64_t j = what & STREAM ? unaligned_front(y) : 0;
+    if (j) STEP(0, vstore);
+    for (; j + VL <= width; j += VL)
+        if (what & STREAM)
+            STEP(j, vstream);
+        else
+            STEP(j, vstore);
+    if (j < width) STEP(width - VL, vstore);
+#undef STEP
 }
 
 BNC_INLINE void all_rows(const bnc_real *x, bnc_real *y, int64_t ld, int64_t rows, int64_t width,
-                         const struct bnc_row_terms *k, const int centred, const int add,
-                         const int relu)
+                         const struct bnc_row_terms *k, const int what)
 {
-    for (int64_t r = 0; r < rows; r++)
-        one_row(x + r * ld, y + r * ld, width, row_at(k, r), k->gamma, k->beta, centred, add, relu);
+    struct row_numbers row;
+    for (int64_t from = 0; from < rows; from += BNC_ROWS_AT_ONCE) {
+        const int64_t some = rows - from < BNC_ROWS_AT_ONCE ? rows - from : BNC_ROWS_AT_ONCE;
+        const bnc_real *p = x + from * ld;
+        bnc_real *q = y + from * ld;
+        int64_t r = 0;
+        row_numbers(k, from, some, &row);
+        for (; !(what & STREAM) && width < BNC_ROW_WIDE && r + BNC_ROWS_TOGETHER <= some;
+             r += BNC_ROWS_TOGETHER)
+            some_rows(p, q, ld, BNC_ROWS_TOGETHER, width, &row, r, k, what);
+        for (; r < some; r++) some_rows(p, q, ld, 1, width, &row, r, k, what);
+    }
 }
 
-/* x, y: (rows, width) with row pitch ld */
+/* Makes what this thread streamed visible to whom it signals next. */
+void BNC_KERNEL(rows_fence)(void) { bnc_fence(); }
+
+/* x, y: (rows, width) with row pitch ld. With `stream`, y goes past the caches, and the caller fences. */
 void BNC_KERNEL(rows_normalize)(const bnc_real *x, bnc_real *y, int64_t ld, int64_t rows,
-                                int64_t width, const struct bnc_row_terms *k, int relu)
+                                int64_t width, const struct bnc_row_terms *k, int relu, int stream)
 {
-#define ROWS(centred, add, relu) all_rows(x, y, ld, rows, width, k, centred, add, relu)
-    switch ((k->mean != 0) * 4 + (k->beta != 0) * 2 + (relu != 0)) {
-    case 0: ROWS(0, 0, 0); break;
-    case 1: ROWS(0, 0, 1); break;
-    case 2: ROWS(0, 1, 0); break;
-    case 3: ROWS(0, 1, 1); break;
-    case 4: ROWS(1, 0, 0); break;
-    case 5: ROWS(1, 0, 1); break;
-    case 6: ROWS(1, 1, 0); break;
-    default: ROWS(1, 1, 1);
+    if (width < VL) {
+        BNC_KERNEL(narrow_normalize)(x, y, ld, rows, width, k, relu);
+        return;
     }
-#undef ROWS
+#define CASE(what)                                              \
+    case what: all_rows(x, y, ld, rows, width, k, what); break; \
+    case STREAM + what: all_rows(x, y, ld, rows, width, k, STREAM + what); break
+    switch ((stream != 0) * STREAM + (k->mean != 0) * CENTRED + (k->beta != 0) * ADD +
+            (relu != 0) * RELU) {
+        CASE(0);
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+        CASE(5);
+        CASE(6);
+        CASE(7);
+    }
+#undef CASE
 }

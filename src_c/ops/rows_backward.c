@@ -10,6 +10,7 @@ typedef struct {
     double *
         totals; /* (chunks, 2 d): of all rows of the chunk; NULL for a few rows that are very long */
     int64_t chunks;
+    int streams;              /* dx goes past the caches */
     int64_t row;              /* the long row at hand ... */
     double *mean_w, *mean_wx; /* ... its means, and the sums of its pieces */
 } job;
@@ -33,45 +34,52 @@ static struct bnc_row_terms terms(const job *j, int64_t row, int64_t column, con
                                   .mean_wx = mean_wx};
 }
 
-static void sums(const job *j, int64_t row, int64_t rows, int64_t column, int64_t width,
-                 bnc_real *sum, double *w, double *wx)
+static void sums(const job *j, int64_t row, int64_t rows, int64_t column, int64_t width, double *w,
+                 double *wx)
 {
     const bnc_rows_gradient *a = j->a;
     const struct bnc_row_terms k = terms(j, row, column, 0, 0);
     const int64_t o = row * a->d + column;
     KERNELS->rows_gradient_sums((const bnc_real *)a->x + o, (const bnc_real *)a->dy + o, a->d, rows,
-                                width, &k, a->relu, w, wx, sum + column, sum + a->d + column);
+                                width, &k, a->relu, w, wx);
+}
+
+static void measure(const job *j, int64_t row, int64_t rows, double *w, double *wx)
+{
+    sums(j, row, rows, 0, j->a->d, w, wx);
+    divide(j, rows, w, wx);
 }
 
 static const double zeros[BNC_ROW_SUMS] = {0};
 
-/* dx of columns that all, or none of which, inv_std was taken from. A single value is its mean: its dx is 0, not a
- * rounding of w. */
+/* dx of columns that all, or none of which, inv_std was taken from, and column sums. A single value is its mean: its dx is
+ * 0, not a rounding of w. Meanwhile what lies `next` elements behind is fetched. */
 static void columns_gradient(const job *j, int64_t row, int64_t rows, int64_t column, int64_t width,
-                             const double *mean_w, const double *mean_wx)
+                             const double *mean_w, const double *mean_wx, int64_t next,
+                             bnc_real *sum)
 {
     const bnc_rows_gradient *a = j->a;
     struct bnc_row_terms k = terms(j, row, column, mean_w, mean_wx);
     if (a->mean && a->d == 1) k.inv_std = zeros;
     const int64_t o = row * a->d + column;
     KERNELS->rows_input_gradient((const bnc_real *)a->x + o, (const bnc_real *)a->dy + o,
-                                 (bnc_real *)a->dx + o, a->d, rows, width, &k, a->relu);
+                                 (bnc_real *)a->dx + o, a->d, rows, width, &k, a->relu, next,
+                                 j->streams, sum + column, sum + a->d + column);
 }
 
 static void input_gradient(const job *j, int64_t row, int64_t rows, int64_t column, int64_t width,
-                           const double *mean_w, const double *mean_wx)
+                           const double *mean_w, const double *mean_wx, int64_t next, bnc_real *sum)
 {
     const int64_t squared = j->a->squared ? j->a->squared : j->a->d;
     const int64_t inside = bnc_max(0, bnc_min(width, squared - column));
-    if (inside) columns_gradient(j, row, rows, column, inside, mean_w, mean_wx);
+    if (inside) columns_gradient(j, row, rows, column, inside, mean_w, mean_wx, next, sum);
     if (inside < width)
-        columns_gradient(j, row, rows, column + inside, width - inside, mean_w, zeros);
+        columns_gradient(j, row, rows, column + inside, width - inside, mean_w, zeros, next, sum);
 }
 
-/* Rows of a group: four share the traffic of the column sums, unless they would fill the cache, or come from memory. */
-static int64_t group_rows(int64_t rows, int64_t d)
+static int64_t group_rows(int64_t d)
 {
-    if (d > BNC_ROW_CHUNK || (d >= BNC_ROW_WIDE && bnc_rows_stream(rows, d))) return 1;
+    if (d > BNC_ROW_FOUR) return 1;
     return bnc_min(BNC_ROW_SUMS, bnc_max(4, BNC_ROW_GROUP / d / 4 * 4));
 }
 
@@ -79,20 +87,20 @@ static void chunk_of_rows(int64_t k, void *arg)
 {
     const job *j = arg;
     const int64_t d = j->a->d, end = bnc_min((k + 1) * j->rows_per, j->a->rows);
-    const int64_t group = group_rows(j->a->rows, d);
+    const int64_t group = group_rows(d);
     bnc_real *sum = j->sums + k * 2 * d;
     double w[BNC_ROW_SUMS], wx[BNC_ROW_SUMS], *total = j->totals + k * 2 * d;
     memset(sum, 0, (size_t)(2 * d) * sizeof *sum);
     memset(total, 0, (size_t)(2 * d) * sizeof *total);
-    for (int64_t r = k * j->rows_per, held = 0, rows; r < end; r += rows) {
-        rows = bnc_min(group, end - r);
+    for (int64_t row = k * j->rows_per, held = 0, rows; row < end; row += rows) {
+        rows = bnc_min(group, end - row);
         if (held + rows > BNC_ROW_SUMS) KERNELS->move_sums(sum, 2 * d, total), held = 0;
-        sums(j, r, rows, 0, d, sum, w, wx);
-        divide(j, rows, w, wx);
-        input_gradient(j, r, rows, 0, d, w, wx);
+        measure(j, row, rows, w, wx);
+        input_gradient(j, row, rows, 0, d, w, wx, row + rows < end ? rows * d : 0, sum);
         held += rows;
     }
     KERNELS->move_sums(sum, 2 * d, total);
+    if (j->streams) KERNELS->rows_fence();
 }
 
 static void sum_piece(int64_t k, void *arg)
@@ -101,14 +109,15 @@ static void sum_piece(int64_t k, void *arg)
     const int64_t d = j->a->d, at = k * BNC_ROW_PIECE, len = bnc_piece_length(k, d);
     if (j->row == 0)
         for (int i = 0; i < 2; i++) memset(j->sums + i * d + at, 0, (size_t)len * sizeof(bnc_real));
-    sums(j, j->row, 1, at, len, j->sums, j->mean_w + 1 + k, j->mean_wx + 1 + k);
+    sums(j, j->row, 1, at, len, j->mean_w + 1 + k, j->mean_wx + 1 + k);
 }
 
 static void gradient_piece(int64_t k, void *arg)
 {
     const job *j = arg;
     input_gradient(j, j->row, 1, k * BNC_ROW_PIECE, bnc_piece_length(k, j->a->d), j->mean_w,
-                   j->mean_wx);
+                   j->mean_wx, 0, j->sums);
+    if (j->streams) KERNELS->rows_fence();
 }
 
 static void move_piece(int64_t k, void *arg)
@@ -203,6 +212,7 @@ int BNC_OP(rows_norm_backward)(const bnc_rows_gradient *a)
     const int cut = d >= BNC_LONG_ROW;
     void *memory = prepare(&j, a, cut);
     if (!memory) return BNC_NO_MEMORY;
+    j.streams = bnc_rows_stream(a->dx, a->rows, d, 3);
     if (cut)
         error = long_rows(&j);
     else

@@ -5,9 +5,11 @@ typedef struct {
     const bnc_rows *a;
     const bnc_real *gamma, *beta;
     int64_t rows_per; /* rows of a chunk */
+    int streams;      /* y goes past the caches */
     int64_t row;      /* the long row at hand ... */
     double *mean,
         *m2; /* ... and the statistics of its pieces; RMS norm: m2 is the sum of squares */
+    int error;
 } job;
 
 static const bnc_real *x_at(const job *j, int64_t row, int64_t column)
@@ -28,26 +30,32 @@ static void normalize(const job *j, int64_t row, int64_t rows, int64_t column, i
                                     .beta = j->beta ? j->beta + column : 0,
                                     .mean = a->mean ? a->mean + row : 0,
                                     .inv_std = a->inv_std + row};
-    KERNELS->rows_normalize(x_at(j, row, column), (bnc_real *)a->y + row * a->d + column, a->d,
-                            rows, width, &k, a->relu);
+    bnc_real *y = (bnc_real *)a->y + row * a->d + column;
+    KERNELS->rows_normalize(x_at(j, row, column), y, a->d, rows, width, &k, a->relu, j->streams);
+}
+
+/* 1 / standard deviations of a group, and means */
+static void measure(const job *j, int64_t row, int64_t rows)
+{
+    const bnc_rows *a = j->a;
+    if (a->squared)
+        KERNELS->rows_squares(x_at(j, row, 0), a->d, rows, a->squared, a->inv_std + row);
+    else
+        KERNELS->rows_moments(x_at(j, row, 0), a->d, rows, a->d, a->mean + row, a->inv_std + row);
+    finish(j, row, rows);
 }
 
 static void chunk_of_rows(int64_t k, void *arg)
 {
     const job *j = arg;
-    const bnc_rows *a = j->a;
-    const int64_t end = bnc_min((k + 1) * j->rows_per, a->rows);
-    const int64_t group =
-        bnc_max(1, (bnc_rows_stream(a->rows, a->d) ? BNC_ROW_STREAM : BNC_ROW_GROUP) / a->d);
-    for (int64_t r = k * j->rows_per; r < end; r += group) {
-        const int64_t rows = bnc_min(group, end - r);
-        if (a->squared)
-            KERNELS->rows_squares(x_at(j, r, 0), a->d, rows, a->squared, a->inv_std + r);
-        else
-            KERNELS->rows_moments(x_at(j, r, 0), a->d, rows, a->d, a->mean + r, a->inv_std + r);
-        finish(j, r, rows);
-        normalize(j, r, rows, 0, a->d);
+    const int64_t end = bnc_min((k + 1) * j->rows_per, j->a->rows), d = j->a->d;
+    const int64_t group = bnc_max(1, BNC_ROW_GROUP / d);
+    for (int64_t row = k * j->rows_per; row < end; row += group) {
+        const int64_t rows = bnc_min(group, end - row);
+        measure(j, row, rows);
+        normalize(j, row, rows, 0, d);
     }
+    if (j->streams) KERNELS->rows_fence();
 }
 
 static void measure_piece(int64_t k, void *arg)
@@ -64,33 +72,54 @@ static void measure_piece(int64_t k, void *arg)
 static void normalize_piece(int64_t k, void *arg)
 {
     const job *j = arg;
-    normalize(j, j->row, 1, k * BNC_ROW_PIECE, bnc_piece_length(k, j->a->d));
+    const int64_t piece = bnc_ceil_div(j->a->d, BNC_ROW_PIECE) - 1 - k;
+    normalize(j, j->row, 1, piece * BNC_ROW_PIECE, bnc_piece_length(piece, j->a->d));
+    if (j->streams) KERNELS->rows_fence();
 }
 
-static int long_rows(job *j)
+/* The last pieces measured are still in cache: they are normalized first. */
+static int long_row(job *j, int64_t row, int threads)
 {
     const bnc_rows *a = j->a;
     const int64_t pieces = bnc_ceil_div(a->d, BNC_ROW_PIECE);
-    const int threads = bnc_threads(a->d, BNC_GRAIN);
     j->mean = bnc_pool_get((size_t)(2 * pieces) * sizeof *j->mean);
     if (!j->mean) return BNC_NO_MEMORY;
     j->m2 = j->mean + pieces;
-    for (int64_t r = j->row = 0; r < a->rows; j->row = ++r) {
-        bnc_run(measure_piece, j, pieces, threads);
-        double sum = j->m2[0], mean = j->mean[0];
-        for (int64_t p = 1; p < pieces; p++)
-            if (a->squared)
-                sum += j->m2[p];
-            else
-                KERNELS->merge_moments(1, (double)(p * BNC_ROW_PIECE), &mean, &sum,
-                                       (double)bnc_piece_length(p, a->d), j->mean + p, j->m2 + p);
-        a->inv_std[r] = sum;
-        if (a->mean) a->mean[r] = mean;
-        finish(j, r, 1);
-        bnc_run(normalize_piece, j, pieces, threads);
-    }
+    j->row = row;
+    bnc_run(measure_piece, j, pieces, threads);
+    double sum = j->m2[0], mean = j->mean[0];
+    for (int64_t p = 1; p < pieces; p++)
+        if (a->squared)
+            sum += j->m2[p];
+        else
+            KERNELS->merge_moments(1, (double)(p * BNC_ROW_PIECE), &mean, &sum,
+                                   (double)bnc_piece_length(p, a->d), j->mean + p, j->m2 + p);
+    a->inv_std[row] = sum;
+    if (a->mean) a->mean[row] = mean;
+    finish(j, row, 1);
+    bnc_run(normalize_piece, j, pieces, threads);
     bnc_pool_put(j->mean);
     return BNC_OK;
+}
+
+static void whole_long_row(int64_t row, void *arg)
+{
+    job *all = arg, own = *all;
+    const int error = long_row(&own, row, 1);
+    if (error) __atomic_store_n(&all->error, error, __ATOMIC_RELAXED);
+}
+
+/* Rows side by side, if that keeps all threads busy; else the pieces of one after the other. */
+static int long_rows(job *j)
+{
+    const int64_t rows = j->a->rows;
+    const int threads = bnc_threads(rows * j->a->d, BNC_GRAIN);
+    if (rows % threads == 0 || rows >= 4 * threads) {
+        bnc_run(whole_long_row, j, rows, threads);
+        return j->error;
+    }
+    for (int64_t row = 0; row < rows && !j->error; row++) j->error = long_row(j, row, threads);
+    return j->error;
 }
 
 int BNC_OP(rows_norm)(const bnc_rows *a)
@@ -108,6 +137,7 @@ int BNC_OP(rows_norm)(const bnc_rows *a)
         j.gamma = bnc_constant_vector(&(bnc_arena){memory}, a->d, 1);
     }
     int error = BNC_OK;
+    j.streams = bnc_rows_stream(a->y, a->rows, a->d, 2);
     if (a->rows < BNC_FEW_ROWS && a->d >= BNC_LONG_ROW) {
         error = long_rows(&j);
     } else {
