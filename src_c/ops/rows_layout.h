@@ -7,16 +7,14 @@
 
 #include "plan.h"
 
-#ifndef GRP
-#define GRP 1024
-#endif
 enum {
-    /* Elements of a group: less than a quarter of a first-level cache. 4096 cost 5 to 50 %: long bursts of reading, then of
-     * writing, leave the prefetchers idle in between. */
-    BNC_ROW_GROUP = GRP,
+    /* Elements of a group: a quarter of a first-level cache. Between 1024 and 4096 little depends on it: fewer wait for
+     * every row's root and quotient, more leave the prefetchers idle in long bursts of reading, then of writing. */
+    BNC_ROW_GROUP = 2048,
     /* Columns up to which four rows of x and dy stay in the second-level cache: four share the column sums' traffic. */
     BNC_ROW_FOUR = 8192,
-    BNC_ROW_CHUNK = 8192,             /* elements of a chunk, at least: 100000 are 13 chunks, which share out evenly */
+    BNC_ROW_CHUNK =
+        8192, /* elements of a chunk, at least: 100000 are 13 chunks, which share out evenly */
     BNC_ROW_PIECE = 32768,            /* elements of a piece of a long row */
     BNC_LONG_ROW = 4 * BNC_ROW_PIECE, /* elements of a very long row, at least */
     BNC_FEW_ROWS = 32,                /* so many rows are chunks for any team */
@@ -26,18 +24,14 @@ enum {
 };
 
 /* Whether y or dx, one of `arrays` arrays like it, goes past the caches: from three quarters of what bnc_streams says on,
- * as rows are read and written by turns, and a plain store's line is waited for. (4096, 768) forward on two threads: 0.38
- * to 0.6 ms against 0.56 to 0.75. */
+ * as rows are read and written by turns, and a plain store's line is waited for. (4096, 768) forward on two threads:
+ * 0.38-0.65 ms against 0.56-0.77 in three runs, 0.37 against 0.31 in one when the last-level cache was all ours. */
 static inline int bnc_rows_stream(const void *out, int64_t rows, int64_t d, int arrays)
 {
     enum { LINE = 64 };
     const int64_t row = d * (int64_t)sizeof(bnc_real);
     const int whole = (uintptr_t)out % LINE == 0 && row % LINE == 0;
-    
-#ifdef FNT
- return FNT;
-#endif
- return (whole || row >= BNC_ROW_LINES * LINE) &&
+    return (whole || row >= BNC_ROW_LINES * LINE) &&
            bnc_streams(arrays * rows * row * 4 / 3, bnc_threads(rows * d, BNC_GRAIN));
 }
 
