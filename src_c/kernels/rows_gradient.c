@@ -154,11 +154,12 @@ BNC_INLINE void gradient_step(const struct some *s, const struct target *t, cons
         const vreal x_hat =
             X_HAT(centred, vload(s->x + r * s->ld + j), t->hi[r], t->inv_std[r], t->rest[r]);
         const vreal g = gated(relu, vload(s->dy + r * s->ld + j), x_hat, scale, shift);
-        const vreal gx = g * x_hat;
         const vreal dx =
             ROW_DX(centred, g * scale, x_hat, t->inv_std[r], t->slope[r], t->constant[r]);
-        total_g += partly ? vand(keep, g) : g;
-        total_gx += partly ? vand(keep, gx) : gx;
+        /* the mask comes before the product: sums are fused alike wherever a column's vector begins */
+        const vreal counted = partly ? vand(keep, g) : g;
+        total_g += counted;
+        total_gx += counted * x_hat;
         if (stream)
             vstream(t->dx + r * s->ld + j, dx);
         else
