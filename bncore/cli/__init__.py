@@ -72,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(f"bncore: {_one_line(error)}", file=sys.stderr)
+        _give_up_unwritable_stdout()
         return 2
     except Exception as error:
         if debug:
@@ -88,6 +89,15 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _give_up_unwritable_stdout() -> None:
+    """What a full disk did not take is still in the buffer: the interpreter would try again at its end, with a code of its own."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        _forget_stdout()
 
 
 def _forget_stdout() -> None:
