@@ -234,8 +234,10 @@ def test_dropout_that_opens_the_gap_is_its_cause():
     # the running statistics answer better, though less surely; without answers nobody can tell
     assert bn.diagnose(net, x).findings[0].repairs == ("recalibrate", "dropout")
     running, right = diagnosis.score("running"), diagnosis.score("sequential")
-    assert running.accuracy > right.accuracy and finding.repairs == ("dropout",)
-    assert "recalibrating is no repair here" in finding.text
+    # which of them answers better is up to the training run's last digits; the advice must follow
+    helps = right.accuracy >= running.accuracy
+    assert finding.repairs == (("recalibrate", "dropout") if helps else ("dropout",))
+    assert ("recalibrating is no repair here" in finding.text) != helps
     bn.recalibrate(net, x)
     after = found(bn.diagnose(net, x, y), "dropout")
     assert after.severity == "warning" and "The cause is" not in after.text
