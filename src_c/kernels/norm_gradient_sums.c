@@ -15,6 +15,9 @@ struct rows {
 BNC_INLINE struct rows rows_from(struct rows a, int64_t o)
 { return (struct rows){a.x + o, a.dy + o, a.y + o, a.ld}; }
 
+BNC_INLINE struct rows next_row(struct rows a)
+{ return (struct rows){vopaque(a.x + a.ld), vopaque(a.dy + a.ld), vopaque(a.y + a.ld), a.ld}; }
+
 /* Columns of a panel: their numbers, and float sums of few rows. */
 struct panel {
     vreal hi, inv_std, scale, shift, s, t;
@@ -91,15 +94,16 @@ BNC_INLINE void together(struct rows a, int64_t c, const struct bnc_coefficients
                          const int gate, const int far, int64_t fetch, bnc_real *s, bnc_real *t)
 {
     struct panel p[4];
+    const struct rows next = rows_from(a, fetch);
     open_panel(k, c, nv, gate, p);
 #pragma GCC unroll 8
-    for (int r = 0; r < TOGETHER; r++) {
+    for (int r = 0; r < TOGETHER; r++, a = next_row(a)) {
         for (int v = 0; far && v < nv; v++) {
-            vfetch(a.x + fetch, r * nv + v, 2);
-            vfetch(a.dy + fetch, r * nv + v, 2);
-            if (gate == BNC_FROM_Y) vfetch(a.y + fetch, r * nv + v, 2);
+            vfetch(next.x, r * nv + v, 2);
+            vfetch(next.dy, r * nv + v, 2);
+            if (gate == BNC_FROM_Y) vfetch(next.y, r * nv + v, 2);
         }
-        add_row(rows_from(a, r * a.ld), nv, gate, p);
+        add_row(a, nv, gate, p);
     }
     close_panel(p, nv, s, t);
 }

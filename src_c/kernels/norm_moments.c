@@ -163,10 +163,10 @@ BNC_INLINE void narrow_sums(const bnc_real *x, int64_t ld, int64_t rows, const i
     for (int v = 0; v < nv; v++) s[v] = q[v] = vzero();
     for (int64_t r = 0; r < rows; r += 4) {
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 4; i++, x = vopaque(x + ld))
 #pragma GCC unroll 8
             for (int v = 0; v < nv; v++) {
-                const vreal d = vload(x + (r + i) * ld + v * VL) - a[v].k;
+                const vreal d = vload(x + v * VL) - a[v].k;
                 s[v] += d;
                 four[v] = i ? four[v] + d * d : d * d;
             }
@@ -186,12 +186,13 @@ BNC_INLINE void panel_sums(const bnc_real *x, int64_t ld, const int nv, const in
     vreal s[4], q[4];
 #pragma GCC unroll 4
     for (int v = 0; v < nv; v++) s[v] = q[v] = vzero();
+    const bnc_real *fetch_from = vopaque(x + fetch);
 #pragma GCC unroll 8
-    for (int r = 0; r < TOGETHER; r++)
+    for (int r = 0; r < TOGETHER; r++, x = vopaque(x + ld))
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) {
-            const vreal d = vload(x + r * ld + v * VL) - a[v].k;
-            if (far) vfetch(x + fetch, r * nv + v, 2);
+            const vreal d = vload(x + v * VL) - a[v].k;
+            if (far) vfetch(fetch_from, r * nv + v, 2);
             s[v] += d;
             q[v] += d * d;
         }
@@ -278,7 +279,7 @@ static void one_pass(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, con
     struct around sums[GROUP / VL];
     const double over = 1 / (double)rows;
     int doubtful = 0;
-    for (int64_t j = 0; j < w; j++) sums[j / VL].k[j % VL] = (bnc_real)near[j];
+    for (int64_t v = 0; v < w / VL; v++) sums[v].k = vnarrow(near + v * VL);
     sums_around(x, ld, rows, w / VL, far, sums);
     for (int64_t v = 0; v < w / VL; v++) {
         const struct around *a = sums + v;

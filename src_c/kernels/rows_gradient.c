@@ -142,11 +142,27 @@ struct target {
     bnc_real *dx, *column_g, *column_gx;
 };
 
+/* Which lanes of a vector count: all, the first `count` or the last. */
+enum { ALL, FRONT, END };
+
+BNC_INLINE void put_dx(bnc_real *p, vreal dx, const int which, int64_t count, const int stream)
+{
+    if (!stream)
+        vstore(p, dx);
+    else if (which == ALL)
+        vstream(p, dx);
+    else if (which == FRONT)
+        vstore_part(p, dx, count);
+    else
+        vstore_end(p + VL - count, dx, count);
+}
+
 /* dx of the vector at column j of `n` (a literal) rows, which share the loads and stores of the columns' sums. */
 BNC_INLINE void gradient_step(const struct some *s, const struct target *t, const int n, int64_t j,
-                              const int centred, const int relu, const int partly, vint keep,
+                              const int centred, const int relu, const int which, int64_t count,
                               const int stream)
 {
+    const vint keep = which == FRONT ? first_lanes(count) : last_lanes(count);
     const vreal scale = vload(s->gamma + j), shift = relu ? vload(s->beta + j) : vzero();
     vreal total_g = vload(t->column_g + j), total_gx = vload(t->column_gx + j);
 #pragma GCC unroll 4
@@ -157,26 +173,22 @@ BNC_INLINE void gradient_step(const struct some *s, const struct target *t, cons
         const vreal dx =
             ROW_DX(centred, g * scale, x_hat, t->inv_std[r], t->slope[r], t->constant[r]);
         /* the mask comes before the product: sums are fused alike wherever a column's vector begins */
-        const vreal counted = partly ? vand(keep, g) : g;
+        const vreal counted = which == ALL ? g : vand(keep, g);
         total_g += counted;
         total_gx += counted * x_hat;
-        if (stream)
-            vstream(t->dx + r * s->ld + j, dx);
-        else
-            vstore(t->dx + r * s->ld + j, dx);
+        put_dx(t->dx + r * s->ld + j, dx, which, count, stream);
     }
     vstore(t->column_g + j, total_g);
     vstore(t->column_gx + j, total_gx);
 }
 
 /* Columns left over at the end, and when streaming in front of the first whole line of dx, are part of an overlapping
- * vector. The same rows of the next group are fetched into the second-level cache: the first one is full. */
+ * vector; no line is both stored and streamed, which took twice as long for all. The same rows of the next group are fetched into the second-level cache: the first one is full. */
 BNC_INLINE void gradient_rows(const struct some *s, const struct row_slopes *slope, bnc_real *dx,
                               const int n, int64_t width, int64_t next, const int centred,
                               const int relu, const int stream, bnc_real *column_g,
                               bnc_real *column_gx)
 {
-    const vint all = {0};
     struct some a = *s;
     struct target t = {.dx = dx + s->r0 * s->ld, .column_g = column_g, .column_gx = column_gx};
     a.x += s->r0 * s->ld, a.dy += s->r0 * s->ld;
@@ -188,7 +200,7 @@ BNC_INLINE void gradient_rows(const struct some *s, const struct row_slopes *slo
         t.slope[r] = vset(slope->x_hat[i]), t.constant[r] = vset(slope->constant[i]);
     }
     int64_t j = stream ? unaligned_front(t.dx) : 0;
-    if (j) gradient_step(&a, &t, n, 0, centred, relu, 1, first_lanes(j), 0);
+    if (j) gradient_step(&a, &t, n, 0, centred, relu, FRONT, j, stream);
     for (; j + VL <= width; j += VL) {
         if (next)
 #pragma GCC unroll 4
@@ -196,9 +208,10 @@ BNC_INLINE void gradient_rows(const struct some *s, const struct row_slopes *slo
                 __builtin_prefetch(a.x + next + r * s->ld + j, 0, 2);
                 __builtin_prefetch(a.dy + next + r * s->ld + j, 0, 2);
             }
-        gradient_step(&a, &t, n, j, centred, relu, 0, all, stream);
+        gradient_step(&a, &t, n, j, centred, relu, ALL, 0, stream);
     }
-    if (j < width) gradient_step(&a, &t, n, width - VL, centred, relu, 1, last_lanes(width - j), 0);
+    if (j < width)
+        gradient_step(&a, &t, n, width - VL, centred, relu, END, width - j, stream);
 }
 
 /* Streaming, rows go together only where whole lines of dx begin at the same columns. */

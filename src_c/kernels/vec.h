@@ -55,6 +55,13 @@ BNC_INLINE void vstore_part(bnc_real *p, vreal v, int64_t count)
     vstore(t, v);
     for (int64_t i = 0; i < count; i++) p[i] = t[i];
 }
+/* The last `count` lanes. */
+BNC_INLINE void vstore_end(bnc_real *p, vreal v, int64_t count)
+{
+    bnc_real t[VL];
+    vstore(t, v);
+    for (int64_t i = 0; i < count; i++) p[i] = t[VL - count + i];
+}
 /* To an aligned place, past the caches where the instruction set can; bnc_fence() before other threads read it. */
 BNC_INLINE void vstream(bnc_real *p, vreal v)
 {
@@ -83,12 +90,26 @@ BNC_INLINE void vfetch(const bnc_real *p, const int i, const int locality)
     else
         __builtin_prefetch(p + i * VL);
 }
+/* p, of which the compiler then knows nothing: it would otherwise keep an address for every row that a loop takes together,
+ * more of them than there are registers. */
+BNC_INLINE const bnc_real *vopaque(const bnc_real *p)
+{
+    __asm__("" : "+r"(p));
+    return p;
+}
 /* Values in front of the first aligned place from p on. */
 BNC_INLINE int64_t vmisaligned(const bnc_real *p)
 { return (int64_t)(-(uintptr_t)p % BNC_VBYTES / sizeof(bnc_real)); }
 BNC_INLINE vreal vzero(void) { return (vreal){0}; }
 /* a - 0 is a for every a, the sign of zero included */
 BNC_INLINE vreal vset(bnc_real a) { return a - (vreal){0}; }
+/* VL doubles, rounded. */
+BNC_INLINE vreal vnarrow(const double *p)
+{
+    bnc_real lanes[VL];
+    for (int i = 0; i < VL; i++) lanes[i] = (bnc_real)p[i];
+    return vload(lanes);
+}
 /* Sum of the lanes in double, in a fixed order: halves are added to halves, which waits for few additions. */
 BNC_INLINE double vsum(vreal v)
 {
