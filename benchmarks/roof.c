@@ -58,19 +58,9 @@ static inline void part(const float *x, const float *z, float *y, size_t i, size
     if (streaming) fence();
 }
 
-void roof_affine(const float *x, float *y, size_t n, int threads, int streaming)
-{
-#pragma omp parallel for num_threads(threads) if (n > FEW) schedule(static, 1)
-    for (int t = 0; t < threads; t++) {
-        size_t from = border(n, t, threads), to = border(n, t + 1, threads);
-        if (streaming)
-            part(x, NULL, y, from, to, 1);
-        else
-            part(x, NULL, y, from, to, 0);
-    }
-}
-
-void roof_triad(const float *x, const float *z, float *y, size_t n, int threads, int streaming)
+/* Every thread its piece. */
+static inline void pieces(const float *x, const float *z, float *y, size_t n, int threads,
+                          int streaming)
 {
 #pragma omp parallel for num_threads(threads) if (n > FEW) schedule(static, 1)
     for (int t = 0; t < threads; t++) {
@@ -81,6 +71,12 @@ void roof_triad(const float *x, const float *z, float *y, size_t n, int threads,
             part(x, z, y, from, to, 0);
     }
 }
+
+void roof_affine(const float *x, float *y, size_t n, int threads, int streaming)
+{ pieces(x, NULL, y, n, threads, streaming); }
+
+void roof_triad(const float *x, const float *z, float *y, size_t n, int threads, int streaming)
+{ pieces(x, z, y, n, threads, streaming); }
 
 float roof_read(const float *x, size_t n, int threads)
 {

@@ -151,13 +151,8 @@ def aten(tensors: Tensors) -> Contender:
 
 
 def aten_forward(tensors: Tensors) -> Callable[[], Any]:
-    case, x, weight, bias, shape = (
-        tensors.case,
-        tensors.x,
-        tensors.weight,
-        tensors.bias,
-        tensors.shape,
-    )
+    case, shape = tensors.case, tensors.shape
+    x, weight, bias = tensors.x, tensors.weight, tensors.bias
     ops = torch.ops.aten
     if case.norm == "layer":
         return lambda: ops.native_layer_norm.default(x, shape, weight, bias, EPS)[:1]
@@ -173,13 +168,8 @@ def aten_forward(tensors: Tensors) -> Callable[[], Any]:
 
 
 def aten_backward(tensors: Tensors) -> Callable[[], Any]:
-    case, x, weight, bias, shape = (
-        tensors.case,
-        tensors.x,
-        tensors.weight,
-        tensors.bias,
-        tensors.shape,
-    )
+    case, shape = tensors.case, tensors.shape
+    x, weight, bias = tensors.x, tensors.weight, tensors.bias
     dy, ops = tensors.dy, torch.ops.aten
     if case.norm == "layer":
         _, mean, inv_std = ops.native_layer_norm.default(x, shape, weight, bias, EPS)

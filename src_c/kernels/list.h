@@ -2,7 +2,7 @@
  * that a drifted signature does not compile. A kernel handles contiguous runs on one thread; it neither allocates nor
  * chooses. Included several times with different definitions of K, hence no guard. */
 
-/* norm_moments.c, norm_moments_slabs.c: mean and sum of squared deviations of a block */
+/* norm_moments.c, norm_moments_twice.c, norm_moments_slabs.c: mean and sum of squared deviations of a block */
 K(columns_moments,
   (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, double *mean, double *m2))
 K(slabs_moments,

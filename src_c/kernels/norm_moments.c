@@ -3,7 +3,7 @@
  * Design: sums S of d = x - k and Q of d*d around a shift k; then mean = k + S/n, M2 = Q - S*S/n. The shift is the mean
  * of data nearby where the caller has one (`near`): one pass, at the speed of memory. That is only as good as two passes while
  * S*S/n is small beside Q, so a channel where it is not (more than half: the mean has moved by 0.7 deviations) is done
- * again from the cache, in two passes: the first sums x - first, giving k = first + mean(x - first) within a rounding of
+ * again from the cache, in two passes (norm_moments_twice.c): the first sums x - first, giving k = first + mean(x - first) within a rounding of
  * the block's own mean, so that S is a rounding residue and nothing cancels whatever the data. Subtracting `first`, or
  * the mean of what is constant so far, makes a constant channel exact: d is 0.
  * float32 lanes add up few enough terms (the caller keeps blocks small) and leave as double. Squares are added by fours
@@ -12,138 +12,7 @@
  * float32 squares of data around 1e+-30 leave the range of float: such columns are summed again in double. */
 #include "norm_moments.h"
 
-/* One strided column in double: the careful way, also for tails. */
-static void column_in_double(const bnc_real *x, int64_t ld, int64_t rows, double *mean, double *m2)
-{
-    double first = (double)x[0], s = 0, q = 0, t = 0;
-    for (int64_t r = 0; r < rows; r++) s += (double)x[r * ld] - first;
-    double k = first + s / (double)rows;
-    for (int64_t r = 0; r < rows; r++) {
-        double d = (double)x[r * ld] - k;
-        t += d;
-        q += d * d;
-    }
-    settle(k, t, q, (double)rows, mean, m2);
-}
-
-BNC_INLINE int column_is_constant(const bnc_real *x, int64_t ld, int64_t rows)
-{
-    for (int64_t r = 1; r < rows; r++)
-        if (x[r * ld] != x[0]) return 0;
-    return x[0] == x[0];
-}
-
-/* a - b on the pipes that multiply, where additions are the bottleneck: a * one is exact, and `one` is what the compiler
- * cannot know to be 1. */
-BNC_INLINE vreal minus(vreal a, vreal b, vreal one)
-{
-#ifdef __FMA__
-    return a * one - b;
-#else
-    (void)one;
-    return a - b;
-#endif
-}
-
-BNC_INLINE vreal unknown_one(void)
-{
-    bnc_real one = 1;
-    __asm__("" : "+m"(one));
-    return vset(one);
-}
-
-/* Sums of x - x[0] of `w` columns (whole vectors), row after row: memory is read as it lies, which also
- * brings the block into cache for the second pass. */
-static void sum_columns(const bnc_real *restrict x, int64_t ld, int64_t rows, int64_t w,
-                        bnc_real *restrict sums)
-{
-    const vreal one = unknown_one();
-    int64_t r = rows % 8;
-    for (int64_t j = 0; j < w; j += VL) {
-        vreal sum = vzero();
-        for (int64_t i = 1; i < r; i++) sum += vload(x + i * ld + j) - vload(x + j);
-        vstore(sums + j, sum);
-    }
-    for (; r < rows; r += 8)
-        for (int64_t j = 0; j < w; j += VL) {
-            const bnc_real *p = x + r * ld + j;
-            const vreal first = vload(x + j);
-            vreal pair[4];
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++)
-                pair[i] = minus(vload(p + 2 * i * ld), first, one) +
-                          minus(vload(p + (2 * i + 1) * ld), first, one);
-            vstore(sums + j, vload(sums + j) + ((pair[0] + pair[1]) + (pair[2] + pair[3])));
-        }
-}
-
-/* Four rows of `nv` vectors of columns: sums of d = x - k and of d*d. */
-BNC_INLINE void four_rows(const bnc_real *x, int64_t ld, const int nv, const vreal k[4], vreal one,
-                          vreal s[4], vreal q[4])
-{
-    vreal four[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++)
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) {
-            vreal d = minus(vload(x + i * ld + v * VL), k[v], one);
-            s[v] += d;
-            four[v] = i ? four[v] + d * d : d * d;
-        }
-#pragma GCC unroll 4
-    for (int v = 0; v < nv; v++) q[v] += four[v];
-}
-
-/* The second pass over `nv` vectors of columns; accumulators live in registers: nv is a literal. */
-BNC_INLINE void square_columns(const bnc_real *x, int64_t ld, int64_t rows, const bnc_real *sums,
-                               const int nv, double *mean, double *m2)
-{
-    const vreal one = unknown_one();
-    vreal s[4], q[4], k[4];
-#pragma GCC unroll 4
-    for (int v = 0; v < nv; v++) {
-        k[v] = vload(x + v * VL) + vload(sums + v * VL) * vset((bnc_real)1 / (bnc_real)rows);
-        s[v] = q[v] = vzero();
-    }
-    int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) four_rows(x + r * ld, ld, nv, k, one, s, q);
-    for (; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) {
-            vreal d = vload(x + r * ld + v * VL) - k[v];
-            s[v] += d;
-            q[v] += d * d;
-        }
-    bnc_real ks[4 * VL], ss[4 * VL], qs[4 * VL];
-    for (int v = 0; v < nv; v++)
-        vstore(ks + v * VL, k[v]), vstore(ss + v * VL, s[v]), vstore(qs + v * VL, q[v]);
-    const double over = 1 / (double)rows;
-    int doubtful = 0;
-#pragma omp simd reduction(| : doubtful)
-    for (int j = 0; j < nv * VL; j++) {
-        double sj = ss[j], left = (double)qs[j] - sj * sj * over;
-        mean[j] = (double)ks[j] + sj * over;
-        m2[j] = left < 0 ? 0 : left;
-        doubtful |= suspicious((double)qs[j]);
-    }
-    if (doubtful)
-        for (int j = 0; j < nv * VL; j++)
-            if (suspicious((double)qs[j]) && !column_is_constant(x + j, ld, rows))
-                column_in_double(x + j, ld, rows, mean + j, m2 + j);
-}
-
 enum { GROUP = 2048 }; /* columns of a group */
-
-static void two_passes(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, double *mean,
-                       double *m2)
-{
-    bnc_real sums[GROUP];
-    sum_columns(x, ld, rows, w, sums);
-    int64_t j = 0;
-    for (; j + 4 * VL <= w; j += 4 * VL)
-        square_columns(x + j, ld, rows, sums + j, 4, mean + j, m2 + j);
-    for (; j < w; j += VL) square_columns(x + j, ld, rows, sums + j, 1, mean + j, m2 + j);
-}
 
 /* Sums around a shift k of a vector of columns: of d = x - k and of d*d. */
 struct around {
@@ -265,12 +134,39 @@ static void measure_again(const bnc_real *x, int64_t ld, int64_t rows, double *m
     for (int64_t r = 0; r < rows; r += CAREFUL_ROWS) {
         const int64_t some = rows - r < CAREFUL_ROWS ? rows - r : CAREFUL_ROWS;
         if (r == 0) {
-            two_passes(x, ld, some, VL, mean, m2);
+            BNC_KERNEL(columns_moments)(x, ld, some, VL, mean, m2);
             continue;
         }
-        two_passes(x + r * ld, ld, some, VL, block_mean, block_m2);
+        BNC_KERNEL(columns_moments)(x + r * ld, ld, some, VL, block_mean, block_m2);
         BNC_KERNEL(merge_moments)(VL, (double)r, mean, m2, (double)some, block_mean, block_m2);
     }
+}
+
+/* Of a vector of columns, those that are not k throughout: a constant's M2 of 0 is right, and it is what dead channels are. */
+static vint moved(const bnc_real *x, int64_t ld, int64_t rows, vreal k)
+{
+    vint found = {0};
+    for (int64_t r = 0; r < rows; r++) found |= (vint)(vload(x + r * ld) != k);
+    return found;
+}
+
+/* What one pass did not measure well enough, of one vector of columns. */
+static void mend(const bnc_real *x, int64_t ld, int64_t rows, const struct around *a, double *mean,
+                 double *m2)
+{
+    double again_mean[VL], again_m2[VL];
+    vint again = {0};
+    int any = 0;
+    for (int i = 0; i < VL; i++) again[i] = far_off((double)a->q[i], m2[i]) ? -1 : 0;
+    for (int i = 0; i < VL; i++) any |= again[i] != 0;
+    if (!any) return;
+    again &= moved(x, ld, rows, a->k);
+    any = 0;
+    for (int i = 0; i < VL; i++) any |= again[i] != 0;
+    if (!any) return;
+    measure_again(x, ld, rows, again_mean, again_m2);
+    for (int i = 0; i < VL; i++)
+        if (again[i]) mean[i] = again_mean[i], m2[i] = again_m2[i];
 }
 
 static void one_pass(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, const double *near,
@@ -292,71 +188,25 @@ static void one_pass(const bnc_real *x, int64_t ld, int64_t rows, int64_t w, con
             doubtful |= far_off(q, left);
         }
     }
-    for (int64_t v = 0; doubtful && v < w / VL; v++) {
-        double again_mean[VL], again_m2[VL];
-        int here = 0;
-        for (int i = 0; i < VL; i++) here |= far_off((double)sums[v].q[i], m2[v * VL + i]);
-        if (!here) continue;
-        measure_again(x + v * VL, ld, rows, again_mean, again_m2);
-        for (int i = 0; i < VL; i++)
-            if (far_off((double)sums[v].q[i], m2[v * VL + i]))
-                mean[v * VL + i] = again_mean[i], m2[v * VL + i] = again_m2[i];
-    }
+    for (int64_t v = 0; doubtful && v < w / VL; v++)
+        mend(x + v * VL, ld, rows, sums + v, mean + v * VL, m2 + v * VL);
 }
 
-static void whole_vectors(const bnc_real *x, int64_t ld, int64_t rows, int64_t c,
-                          const double *near, int far, double *mean, double *m2)
-{
-    for (int64_t g = 0; g < c; g += GROUP) {
-        const int64_t w = c - g < GROUP ? c - g : GROUP;
-        if (near)
-            one_pass(x + g, ld, rows, w, near + g, far, mean + g, m2 + g);
-        else
-            two_passes(x + g, ld, rows, w, mean + g, m2 + g);
-    }
-}
-
-BNC_INLINE void any_columns(const bnc_real *x, int64_t ld, int64_t rows, int64_t c,
-                            const double *near, int far, double *mean, double *m2)
-{
-    const int64_t whole = c / VL * VL, last = c - VL;
-    whole_vectors(x, ld, rows, whole, near, far, mean, m2);
-    if (whole && whole < c) { /* the last vector overlaps columns done: the same numbers come out */
-        whole_vectors(x + last, ld, rows, VL, near ? near + last : 0, far, mean + last, m2 + last);
-        return;
-    }
-    for (int64_t j = whole; j < c; j++) column_in_double(x + j, ld, rows, mean + j, m2 + j);
-}
-
-/* x: (rows, c) with row pitch ld -> mean (c,), m2 (c,). rows >= 1; at most a few hundred, the float
- * lanes add them up. */
-void BNC_KERNEL(columns_moments)(const bnc_real *restrict x, int64_t ld, int64_t rows, int64_t c,
-                                 double *restrict mean, double *restrict m2)
-{ any_columns(x, ld, rows, c, 0, 0, mean, m2); }
-
-/* The same, given means (c,) of similar data; `near` may be `mean`. `far`: x comes from behind the caches. */
+/* x: (rows, c) with row pitch ld -> mean (c,), m2 (c,), given means (c,) of similar data; `near` may be `mean`. rows at
+ * least 1 and at most a few hundred, the float lanes add them up. `far`: x comes from behind the caches. */
 void BNC_KERNEL(columns_moments_near)(const bnc_real *restrict x, int64_t ld, int64_t rows,
                                       int64_t c, const double *near, int far, double *mean,
                                       double *m2)
-{ any_columns(x, ld, rows, c, near, far, mean, m2); }
-
-/* A value near the mean of each of c columns, and the column's own if it is constant: the mean of few rows. */
-void BNC_KERNEL(columns_shift)(const bnc_real *restrict x, int64_t ld, int64_t rows, int64_t c,
-                               double *restrict near)
 {
-    bnc_real sums[GROUP];
-    const int64_t whole = c / VL * VL;
-    const bnc_real over = (bnc_real)1 / (bnc_real)rows;
+    const int64_t whole = c / VL * VL, last = c - VL;
     for (int64_t g = 0; g < whole; g += GROUP) {
         const int64_t w = whole - g < GROUP ? whole - g : GROUP;
-        sum_columns(x + g, ld, rows, w, sums);
-        for (int64_t j = 0; j < w; j++) near[g + j] = (double)(x[g + j] + sums[j] * over);
+        one_pass(x + g, ld, rows, w, near + g, far, mean + g, m2 + g);
     }
-    for (int64_t j = whole; j < c; j++) {
-        bnc_real sum = 0;
-        for (int64_t r = 0; r < rows; r++) sum += x[r * ld + j] - x[j];
-        near[j] = (double)(x[j] + sum * over);
-    }
+    if (whole == 0)
+        BNC_KERNEL(columns_moments)(x, ld, rows, c, mean, m2);
+    else if (whole < c) /* the last vector overlaps columns done: the same numbers come out */
+        one_pass(x + last, ld, rows, VL, near + last, far, mean + last, m2 + last);
 }
 
 /* Chan, Golub & LeVeque 1979, per channel: (n1, mean1, m2_1) becomes the statistics of both sets. n1 may be 0. */

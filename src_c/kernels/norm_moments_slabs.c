@@ -175,6 +175,16 @@ BNC_INLINE void add_piece(const bnc_real *x, int64_t len, int64_t ahead, vreal k
     add_few(x + i, len - i, ahead, k, to);
 }
 
+/* Whether all values are k: then an M2 of 0 is right. */
+static int constant(const bnc_real *x, int64_t items, int64_t pitch, int64_t len, bnc_real k)
+{
+    int moved = 0;
+    for (int64_t i = 0; i < items && !moved; i++)
+#pragma omp simd reduction(| : moved)
+        for (int64_t j = 0; j < len; j++) moved |= x[i * pitch + j] != k;
+    return !moved;
+}
+
 static void channels_near(const bnc_real *x, int64_t items, int64_t pitch, int64_t channels,
                           int64_t stride, int64_t len, const double *near, double *mean, double *m2)
 {
@@ -189,7 +199,7 @@ static void channels_near(const bnc_real *x, int64_t items, int64_t pitch, int64
         const double k = (double)(bnc_real)near[c], s = vsum(sums[c].s), q = vsum(sums[c].q);
         mean[c] = k + s * over;
         m2[c] = q - s * s * over;
-        if (far_off(q, m2[c]))
+        if (far_off(q, m2[c]) && !constant(x + c * stride, items, pitch, len, (bnc_real)k))
             BNC_KERNEL(slabs_moments)(x + c * stride, items, pitch, len, mean + c, m2 + c);
     }
 }

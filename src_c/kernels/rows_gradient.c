@@ -210,8 +210,7 @@ BNC_INLINE void gradient_rows(const struct some *s, const struct row_slopes *slo
             }
         gradient_step(&a, &t, n, j, centred, relu, ALL, 0, stream);
     }
-    if (j < width)
-        gradient_step(&a, &t, n, width - VL, centred, relu, END, width - j, stream);
+    if (j < width) gradient_step(&a, &t, n, width - VL, centred, relu, END, width - j, stream);
 }
 
 /* Streaming, rows go together only where whole lines of dx begin at the same columns. */

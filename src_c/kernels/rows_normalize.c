@@ -27,9 +27,8 @@ BNC_INLINE void some_rows(const bnc_real *x, bnc_real *y, int64_t ld, const int 
         rest[r] = vset(row->rest[r0 + r]);
 #define Y(r, at) \
     y_at(x + r * ld + (at), gamma + (at), beta + (at), hi[r], inv_std[r], rest[r], what)
-#define STEP(at, store)         \
-    for (int r = 0; r < n; r++) \
-    store(y + r * ld + (at), Y(r, at))
+#define STEP(at, store) \
+    for (int r = 0; r < n; r++) store(y + r * ld + (at), Y(r, at))
     int64_t j = what & STREAM ? unaligned_front(y) : 0;
     if (j) vstore_part(y, Y(0, 0), j); /* streaming, rows come one by one */
     for (; j + VL <= width; j += VL)

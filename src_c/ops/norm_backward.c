@@ -12,10 +12,6 @@ typedef struct {
     int failed;             /* no memory for a chunk */
 } job;
 
-static const bnc_real *at(const void *p, int64_t offset)
-{ return p ? (const bnc_real *)p + offset : 0; }
-static const double *doubles_from(const double *p, int64_t channel) { return p ? p + channel : 0; }
-
 enum { FOR_SUMS = 4, FOR_BOTH = 6 }; /* coefficient arrays */
 
 /* The coefficient arrays in one piece of memory; 0 when there is none. */
@@ -39,11 +35,7 @@ static int take_coefficients(job *j, int arrays, bnc_scratch *scratch)
 static void coefficients(const job *j, int64_t channel, int64_t channels)
 {
     const bnc_norm_gradient *a = j->a;
-    KERNELS->forward_coefficients(channels, a->mean + channel, a->inv_std + channel,
-                                  doubles_from(a->r, channel), doubles_from(a->d, channel),
-                                  at(a->gamma, channel), at(a->beta, channel),
-                                  (bnc_real *)j->k.hi + channel, (bnc_real *)j->k.scale + channel,
-                                  (bnc_real *)j->k.shift + channel);
+    BNC_FORWARD_COEFFICIENTS(a, &j->k, channel, channels);
     KERNELS->to_real(channels, a->inv_std + channel, (bnc_real *)j->k.inv_std + channel);
 }
 
@@ -105,9 +97,9 @@ static void slabs_sums(const job *j, const source *s, int64_t n, const bnc_box *
     const int64_t c = j->l.c, stride = j->l.s, sum = b->part * c;
     if (!shape->runs) {
         const int64_t o = (n * c + b->c0) * stride + e;
-        KERNELS->slabs_gradient_sums(at(s->x, o), at(s->dy, o), at(s->y, o), items, c * stride,
-                                     b->c1 - b->c0, stride, len, &j->k, b->c0, j->a->relu,
-                                     j->sum_g + sum + b->c0, j->sum_gx + sum + b->c0);
+        KERNELS->slabs_gradient_sums(bnc_at(s->x, o), bnc_at(s->dy, o), bnc_at(s->y, o), items,
+                                     c * stride, b->c1 - b->c0, stride, len, &j->k, b->c0,
+                                     j->a->relu, j->sum_g + sum + b->c0, j->sum_gx + sum + b->c0);
         return;
     }
     for (int64_t i = b->c0; i < b->c1; i++) {
@@ -174,8 +166,8 @@ static void gradient(const job *j, const bnc_layout *l, int64_t o, int64_t n, in
 {
     const bnc_norm_gradient *a = j->a;
     const bnc_place place = bnc_place_of(l, o);
-    const bnc_real *x = at(a->x, o), *dy = at(a->dy, o), *y = at(a->y, o);
-    bnc_real *dx = (bnc_real *)a->dx + o, *dresidual = (bnc_real *)at(a->dresidual, o);
+    const bnc_real *x = bnc_at(a->x, o), *dy = bnc_at(a->dy, o), *y = bnc_at(a->y, o);
+    bnc_real *dx = (bnc_real *)a->dx + o, *dresidual = (bnc_real *)bnc_at(a->dresidual, o);
     if (l->columns)
         KERNELS->columns_input_gradient(x, dy, y, dx, dresidual, n, place.at, l->width, &j->k,
                                         a->relu, streaming);

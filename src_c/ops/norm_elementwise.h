@@ -6,6 +6,20 @@
 #include "norm_mask.h"
 #include "plan.h"
 
+static inline const bnc_real *bnc_at(const void *p, int64_t offset)
+{ return p ? (const bnc_real *)p + offset : 0; }
+static inline const double *bnc_doubles_at(const double *p, int64_t offset)
+{ return p ? p + offset : 0; }
+
+/* hi, scale and shift of y = (x - hi) scale + shift, of some channels. `a`: the bnc_norm or bnc_norm_gradient, whose
+ * mean, inv_std, r and d are there. */
+#define BNC_FORWARD_COEFFICIENTS(a, k, channel, channels)                                         \
+    KERNELS->forward_coefficients(                                                                \
+        channels, (a)->mean + (channel), (a)->inv_std + (channel),                                \
+        bnc_doubles_at((a)->r, channel), bnc_doubles_at((a)->d, channel),                         \
+        bnc_at((a)->gamma, channel), bnc_at((a)->beta, channel), (bnc_real *)(k)->hi + (channel), \
+        (bnc_real *)(k)->scale + (channel), (bnc_real *)(k)->shift + (channel))
+
 /* A pass calls run() for consecutive pieces: n elements from `offset` on. */
 typedef struct bnc_pass {
     const bnc_shape *shape;

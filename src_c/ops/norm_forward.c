@@ -10,9 +10,6 @@ typedef struct {
     int streaming;
 } job;
 
-static const bnc_real *at(const void *p, int64_t offset)
-{ return p ? (const bnc_real *)p + offset : 0; }
-
 /* y of n elements from `offset` on. */
 static void normalize(const job *j, int64_t offset, int64_t n, int streaming)
 {
@@ -20,11 +17,11 @@ static void normalize(const job *j, int64_t offset, int64_t n, int streaming)
     const bnc_layout *l = j->l;
     const bnc_place place = bnc_place_of(l, offset);
     if (l->columns)
-        KERNELS->columns_normalize(at(a->x, offset), at(a->residual, offset),
+        KERNELS->columns_normalize(bnc_at(a->x, offset), bnc_at(a->residual, offset),
                                    (bnc_real *)a->y + offset, n, place.at, l->width, &j->k, a->relu,
                                    streaming);
     else
-        KERNELS->slabs_normalize(at(a->x, offset), at(a->residual, offset),
+        KERNELS->slabs_normalize(bnc_at(a->x, offset), bnc_at(a->residual, offset),
                                  (bnc_real *)a->y + offset, n, place.at, l->s, place.channel, l->c,
                                  &j->k, a->relu, streaming);
 }
@@ -44,27 +41,13 @@ static int take_coefficients(job *j, bnc_scratch *scratch)
     return 1;
 }
 
-static const void *from(const void *p, int64_t channel) { return at(p, channel); }
-static const double *doubles_from(const double *p, int64_t channel) { return p ? p + channel : 0; }
-
-/* Coefficients of some channels from a->mean, a->inv_std, a->r and a->d. */
-static void coefficients(const job *j, int64_t channel, int64_t channels)
-{
-    const bnc_norm *a = j->a;
-    KERNELS->forward_coefficients(channels, a->mean + channel, a->inv_std + channel,
-                                  doubles_from(a->r, channel), doubles_from(a->d, channel),
-                                  from(a->gamma, channel), from(a->beta, channel),
-                                  (bnc_real *)j->k.hi + channel, (bnc_real *)j->k.scale + channel,
-                                  (bnc_real *)j->k.shift + channel);
-}
-
 /* y from a->mean, a->inv_std, a->r and a->d, in one pass. */
 static int pass_over(const bnc_norm *a, const bnc_layout *l)
 {
     job j = {.a = a, .l = l};
     bnc_scratch scratch;
     if (!take_coefficients(&j, &scratch)) return BNC_NO_MEMORY;
-    coefficients(&j, 0, a->shape.c);
+    BNC_FORWARD_COEFFICIENTS(a, &j.k, 0, a->shape.c);
     bnc_spread(l, (bnc_real *)j.k.hi);
     bnc_spread(l, (bnc_real *)j.k.scale);
     bnc_spread(l, (bnc_real *)j.k.shift);
@@ -98,16 +81,16 @@ typedef void (*finisher)(const bnc_norm *a, double count, int64_t channel, int64
 static void finish_norm(const bnc_norm *a, double count, int64_t channel, int64_t channels)
 {
     KERNELS->finish_statistics(channels, count, a->momentum, a->eps, a->unbiased, a->mean + channel,
-                               a->inv_std + channel, (bnc_real *)from(a->running_mean, channel),
-                               (bnc_real *)from(a->running_var, channel));
+                               a->inv_std + channel, (bnc_real *)bnc_at(a->running_mean, channel),
+                               (bnc_real *)bnc_at(a->running_var, channel));
 }
 
 static void finish_renorm(const bnc_norm *a, double count, int64_t channel, int64_t channels)
 {
     KERNELS->renorm_statistics(channels, count, a->momentum, a->eps, a->r_max, a->d_max,
                                a->mean + channel, a->inv_std + channel, a->r + channel,
-                               a->d + channel, (bnc_real *)from(a->running_mean, channel),
-                               (bnc_real *)from(a->running_var, channel));
+                               a->d + channel, (bnc_real *)bnc_at(a->running_mean, channel),
+                               (bnc_real *)bnc_at(a->running_var, channel));
 }
 
 typedef struct {
@@ -126,7 +109,7 @@ static void channels_chunk(int64_t k, void *arg)
     const int64_t channels = b.c1 - b.c0;
     bnc_box_statistics(l, &a->shape, a->x, &b, a->mean, a->inv_std, t->block);
     t->finish(a, (double)(l->n * l->s), b.c0, channels);
-    coefficients(&t->j, b.c0, channels);
+    BNC_FORWARD_COEFFICIENTS(a, &t->j.k, b.c0, channels);
     for (int64_t n = l->n; n-- > 0;)
         normalize(&t->j, (n * l->c + b.c0) * l->s, channels * l->s, t->j.streaming);
 }
@@ -136,12 +119,12 @@ static int by_channels(const bnc_norm *a, const bnc_layout *l, finisher finish)
     const int threads = bnc_threads(l->n * l->c * l->s, BNC_GRAIN);
     channels_job t = {.j = {.a = a, .l = l}, .finish = finish};
     t.j.streaming = bnc_streams(bnc_pass_bytes(l, bnc_forward_arrays(a)), threads);
-    bnc_scratch near, far;
-    const int taken = take_coefficients(&t.j, &near);
-    t.block = bnc_scratch_get(&far, (size_t)(2 * l->c) * sizeof *t.block);
+    bnc_scratch coefficients, blocks;
+    const int taken = take_coefficients(&t.j, &coefficients);
+    t.block = bnc_scratch_get(&blocks, (size_t)(2 * l->c) * sizeof *t.block);
     if (taken && t.block) bnc_run(channels_chunk, &t, l->c_blocks, threads);
-    bnc_scratch_put(&far);
-    bnc_scratch_put(&near);
+    bnc_scratch_put(&blocks);
+    bnc_scratch_put(&coefficients);
     return taken && t.block ? BNC_OK : BNC_NO_MEMORY;
 }
 

@@ -54,8 +54,7 @@ static inline bnc_layout bnc_columns_layout(int64_t n, int64_t c, int64_t s)
     const int64_t fair = bnc_ceil_div(l.rows, BNC_FEW_CHUNKS);
     const int64_t few = bnc_max(BNC_CHUNK / l.width, bnc_min(BNC_CHUNK_ROWS, fair));
     const int64_t rows = bnc_max(bnc_min(fair, 2 * BNC_CHUNK / l.width), few);
-    l.chunk_rows =
-        bnc_ceil_div(bnc_max(rows, bnc_ceil_div(l.rows, BNC_MAX_PARTIALS)), 16) * 16;
+    l.chunk_rows = bnc_ceil_div(bnc_max(rows, bnc_ceil_div(l.rows, BNC_MAX_PARTIALS)), 16) * 16;
     l.partials = bnc_max(1, bnc_ceil_div(l.rows, l.chunk_rows));
     return l;
 }
