@@ -105,16 +105,18 @@ void BNC_KERNEL(slabs_moments)(const bnc_real *restrict x, int64_t count, int64_
 }
 
 /* A value near the mean of each of `channels` pieces, `stride` apart, and the channel's own if it is constant: the mean of
- * few values. */
+ * few values, those of whole vectors where there is one. */
 void BNC_KERNEL(slabs_shift)(const bnc_real *restrict x, int64_t channels, int64_t stride,
                              int64_t len, double *restrict near)
 {
+    const int64_t few = len < VL ? len : len / VL * VL;
+    const double over = 1 / (double)few;
     for (int64_t c = 0; c < channels; c++, x += stride) {
         vreal s[4] = {{0}};
         double tail = 0;
-        piece_sum(x, len, x[0], s, &tail);
+        piece_sum(x, few, x[0], s, &tail);
         const double sum = vsum((s[0] + s[1]) + (s[2] + s[3])) + tail;
-        near[c] = (double)(x[0] + (bnc_real)(sum / (double)len));
+        near[c] = (double)(x[0] + (bnc_real)(sum * over));
     }
 }
 

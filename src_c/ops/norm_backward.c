@@ -129,16 +129,25 @@ static void slabs_chunk(int64_t k, void *arg)
     bnc_pool_put(source.memory);
 }
 
+/* Sums of c channels, s columns each. */
+static void add_columns(const double *columns, int64_t c, int64_t s, double *sum)
+{
+    if (s == 1) {
+#pragma omp simd
+        for (int64_t i = 0; i < c; i++) sum[i] += columns[i];
+        return;
+    }
+    for (int64_t i = 0; i < c; i++)
+        for (int64_t e = 0; e < s; e++) sum[i] += columns[i * s + e];
+}
+
 /* All partial results of a channel, in the order of the memory. */
 static void fold(const job *j, const double *partial, double *sum)
 {
     const bnc_layout *l = &j->l;
-    const int64_t width = bnc_sum_count(l), s = l->columns ? l->s : 1;
-    for (int64_t c = 0; c < l->c; c++) sum[c] = 0;
-    for (int64_t part = 0; part < l->partials; part++)
-        for (int64_t i = 0; i < width; i += l->c * s)
-            for (int64_t c = 0; c < l->c; c++)
-                for (int64_t e = 0; e < s; e++) sum[c] += partial[part * width + i + c * s + e];
+    const int64_t s = l->columns ? l->s : 1, row = l->c * s, end = l->partials * bnc_sum_count(l);
+    memset(sum, 0, (size_t)l->c * sizeof *sum);
+    for (int64_t i = 0; i < end; i += row) add_columns(partial + i, l->c, s, sum);
 }
 
 static int sums(job *j)

@@ -146,6 +146,11 @@ static void fold_columns(task *t, double *mean, double *m2)
         KERNELS->merge_moments(row, n, t->mean, t->m2, more, t->mean + j * row, t->m2 + j * row);
         n += more;
     }
+    if (l->s == 1) {
+        memcpy(mean, t->mean, (size_t)l->c * sizeof *mean);
+        memcpy(m2, t->m2, (size_t)l->c * sizeof *m2);
+        return;
+    }
     for (int64_t c = 0; c < l->c; c++) {
         mean[c] = t->mean[c * l->s];
         m2[c] = t->m2[c * l->s];
