@@ -8,7 +8,9 @@
 
 enum {
     BNC_TERMS = 7,
-    BNC_NEAR = 8192 /* elements of a run that is likely in the nearest caches */
+    BNC_NEAR = 8192, /* elements of a run that is likely in the nearest caches */
+    BNC_WIDE =
+        2048, /* columns whose terms, three arrays of them and more, leave no room in the first-level cache */
 };
 
 /* Up to BNC_TERMS arrays of per-channel numbers; the loops load those they use. */
@@ -50,13 +52,13 @@ BNC_INLINE void bnc_load_terms(const struct bnc_terms t, const int terms, int64_
     for (int i = 0; i < terms; i++) k[i] = vload(t.at[i] + j);
 }
 
-/* Four rows of `width` at a time, so that terms are loaded once for all of them: in the nearest caches, where the order of
- * the memory does not matter, loads do. How far it came. */
-BNC_INLINE int64_t bnc_walk_near(struct bnc_arrays a, int64_t n, int64_t width,
+/* From element o on, four rows of `width` at a time, so that terms are loaded once for all of them: in the nearest caches,
+ * where the order of the memory does not matter, loads do; so they do where terms come from the second level (rows of 3360:
+ * 1.2 times as fast forward, 1.3 backward). How far it came. */
+BNC_INLINE int64_t bnc_walk_four(struct bnc_arrays a, int64_t o, int64_t n, int64_t width,
                                  const struct bnc_terms t, const int terms, bnc_step step)
 {
     vreal k[BNC_TERMS];
-    int64_t o = 0;
     for (; o + 4 * width <= n; o += 4 * width)
         for (int64_t j = 0; j < width; j += VL) {
             bnc_load_terms(t, terms, j, k);
@@ -78,8 +80,13 @@ BNC_INLINE void bnc_walk_columns(struct bnc_arrays a, int64_t n, int64_t at, int
         bnc_load_terms(t, terms, j, k);
         step(a, 0, k, (int)o);
         j = (j + o) % width;
-    } else if (!stream && n <= BNC_NEAR && j == 0 && width % VL == 0) {
-        o = bnc_walk_near(a, n, width, t, terms, step);
+    } else if (!stream && (n <= BNC_NEAR || width >= BNC_WIDE) && j % VL == 0 && width % VL == 0) {
+        for (; j % width != 0 && o + VL <= n; j += VL, o += VL) { /* to the end of the row */
+            bnc_load_terms(t, terms, j, k);
+            step(a, o, k, VL);
+        }
+        j = j < width ? j : 0;
+        if (j == 0) o = bnc_walk_four(a, o, n, width, t, terms, step);
     }
     for (; o + VL <= n; o += VL) {
         bnc_load_terms(t, terms, j, k);
