@@ -50,6 +50,13 @@ cdef extern from "bncore.h" nogil:
         int threads, limit
         bint columns, reduces, far, by_channels, little, streaming
         bnc_norm_thresholds at
+    ctypedef struct bnc_rows_thresholds:
+        int64_t long_row, few_rows, piece, chunk, group, lines, grain
+    ctypedef struct bnc_rows_plan:
+        int64_t rows, d, pieces, rows_per, chunks, group, bytes, cache_share
+        int threads, limit
+        bint cut, little, streaming
+        bnc_rows_thresholds at
     ctypedef struct bnc_group_norm:
         int64_t n, a, c, s, groups
         const void* x
@@ -182,6 +189,7 @@ cdef extern from "bncore.h" nogil:
         int (*input_gradient)(const bnc_norm_gradient*) noexcept nogil
         int (*norm_plan)(const bnc_norm*, int, bnc_norm_plan*) noexcept nogil
         int (*norm_backward_plan)(const bnc_norm_gradient*, bnc_norm_plan*) noexcept nogil
+        int (*rows_plan)(int64_t, int64_t, int, bnc_rows_plan*) noexcept nogil
         int (*group_norm)(const bnc_group_norm*) noexcept nogil
         int (*group_norm_backward)(const bnc_group_norm_gradient*) noexcept nogil
         int (*rows_norm)(const bnc_rows*) noexcept nogil

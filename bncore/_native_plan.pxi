@@ -26,3 +26,14 @@ def norm_plan(str op, int64_t n, int64_t c, int64_t s, bint double_, bint residu
             forward.residual = there
         ops.norm_plan(&forward, op == "forward", &plan)
     return plan
+
+
+def rows_plan(str op, int64_t rows, int64_t d, bint double_):
+    """Choices of layer or RMS norm, "forward" or "backward", on an array (rows, d): bnc_rows_plan.
+
+    No size may be 0.
+    """
+    cdef const bnc_ops* ops = &bnc_ops_f64 if double_ else &bnc_ops_f32
+    cdef bnc_rows_plan plan
+    ops.rows_plan(rows, d, op == "backward", &plan)
+    return plan

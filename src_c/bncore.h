@@ -239,6 +239,24 @@ typedef struct {
     int64_t step;             /* AdamW: from 1 */
 } bnc_optimizer;
 
+/* Thresholds of ops/rows_layout.h and op.h, in elements; lines: of 64 bytes. */
+typedef struct {
+    int64_t long_row, few_rows, piece, chunk, group, lines, grain;
+} bnc_rows_thresholds;
+
+/* How layer or RMS norm runs on rows of d values: `chunks` chunks of rows_per rows, `group` of them measured and written
+ * at a time; or, where they are `cut`, row by row, in `pieces` pieces each. */
+typedef struct {
+    int64_t rows, d;
+    int cut;
+    int64_t pieces, rows_per, chunks, group;
+    int threads, limit, little; /* as in bnc_norm_plan */
+    int64_t bytes;              /* of the arrays, each once */
+    int64_t cache_share;        /* what the threads have of the last-level cache */
+    int streaming;              /* stores go past the caches, where outputs begin on a line */
+    bnc_rows_thresholds at;
+} bnc_rows_plan;
+
 /* O(name, arguments): every op once; makes the table, its initializer and the prototypes. */
 #define BNC_OPS(O)                                                                             \
     O(batch_norm_train, (const bnc_norm *))                                                    \
@@ -254,6 +272,7 @@ typedef struct {
     /* choices for a shape without runs; of arrays only which are there is asked */            \
     O(norm_plan, (const bnc_norm *, int training, bnc_norm_plan *))                            \
     O(norm_backward_plan, (const bnc_norm_gradient *, bnc_norm_plan *))                        \
+    O(rows_plan, (int64_t rows, int64_t d, int backward, bnc_rows_plan *))                     \
     O(group_norm, (const bnc_group_norm *))                                                    \
     O(group_norm_backward, (const bnc_group_norm_gradient *))                                  \
     O(rows_norm, (const bnc_rows *))                                                           \

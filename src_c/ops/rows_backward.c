@@ -77,17 +77,11 @@ static void input_gradient(const job *j, int64_t row, int64_t rows, int64_t colu
         columns_gradient(j, row, rows, column + inside, width - inside, mean_w, zeros, next, sum);
 }
 
-static int64_t group_rows(int64_t d)
-{
-    if (d > BNC_ROW_FOUR) return 1;
-    return bnc_min(BNC_ROW_SUMS, bnc_max(4, BNC_ROW_GROUP / d / 4 * 4));
-}
-
 static void chunk_of_rows(int64_t k, void *arg)
 {
     const job *j = arg;
     const int64_t d = j->a->d, end = bnc_min((k + 1) * j->rows_per, j->a->rows);
-    const int64_t group = group_rows(d);
+    const int64_t group = bnc_row_group(d, 1);
     bnc_real *sum = j->sums + k * 2 * d;
     double w[BNC_ROW_SUMS], wx[BNC_ROW_SUMS], *total = j->totals + k * 2 * d;
     memset(sum, 0, (size_t)(2 * d) * sizeof *sum);
@@ -171,19 +165,12 @@ static void merge_piece(int64_t k, void *arg)
     }
 }
 
-/* Enough rows that writing and merging column sums costs little beside reading the rows, yet chunks for a team. */
-static int64_t rows_per_chunk(int64_t rows, int64_t d)
-{
-    const int64_t fair = bnc_ceil_div(bnc_min(BNC_ROW_SUMS, bnc_ceil_div(rows, 8)), 4) * 4;
-    return bnc_max(bnc_ceil_div(BNC_ROW_CHUNK, d), bnc_max(fair, bnc_ceil_div(rows, 32)));
-}
-
 /* Everything but the rows' own sums, in one block that is returned; NULL when there is no memory. */
 static void *prepare(job *j, const bnc_rows_gradient *a, int cut)
 {
     const int64_t d = a->d;
     *j = (job){.a = a, .gamma = a->gamma, .beta = a->beta};
-    j->rows_per = cut ? a->rows : rows_per_chunk(a->rows, d);
+    j->rows_per = cut ? a->rows : bnc_rows_per_chunk(a->rows, d, 1);
     j->chunks = bnc_ceil_div(a->rows, j->rows_per);
     const size_t values = (size_t)(j->chunks * 2 * d),
                  vector = bnc_padded((size_t)d * sizeof(bnc_real)),
@@ -209,14 +196,14 @@ int BNC_OP(rows_norm_backward)(const bnc_rows_gradient *a)
     }
     job j;
     int error = BNC_OK;
-    const int cut = d >= BNC_LONG_ROW;
+    const int cut = bnc_rows_cut(a->rows, d, 1), threads = bnc_threads(a->rows * d, BNC_GRAIN);
     void *memory = prepare(&j, a, cut);
     if (!memory) return BNC_NO_MEMORY;
-    j.streams = bnc_rows_stream(a->dx, a->rows, d, 3);
+    j.streams = bnc_rows_stream(a->dx, a->rows, d, 3, threads);
     if (cut)
         error = long_rows(&j);
     else
-        bnc_run(chunk_of_rows, &j, j.chunks, bnc_threads(a->rows * d, BNC_GRAIN));
+        bnc_run(chunk_of_rows, &j, j.chunks, threads);
     if (!error && (a->dgamma || a->dbeta))
         bnc_run(merge_piece, &j, bnc_ceil_div(d, BNC_ROW_GROUP),
                 bnc_threads(d * j.chunks, BNC_GRAIN));

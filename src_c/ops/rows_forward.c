@@ -49,7 +49,7 @@ static void chunk_of_rows(int64_t k, void *arg)
 {
     const job *j = arg;
     const int64_t end = bnc_min((k + 1) * j->rows_per, j->a->rows), d = j->a->d;
-    const int64_t group = bnc_max(1, BNC_ROW_GROUP / d);
+    const int64_t group = bnc_row_group(d, 0);
     for (int64_t row = k * j->rows_per; row < end; row += group) {
         const int64_t rows = bnc_min(group, end - row);
         measure(j, row, rows);
@@ -137,13 +137,13 @@ int BNC_OP(rows_norm)(const bnc_rows *a)
         j.gamma = bnc_constant_vector(&(bnc_arena){memory}, a->d, 1);
     }
     int error = BNC_OK;
-    j.streams = bnc_rows_stream(a->y, a->rows, a->d, 2);
-    if (a->rows < BNC_FEW_ROWS && a->d >= BNC_LONG_ROW) {
+    const int threads = bnc_threads(a->rows * a->d, BNC_GRAIN);
+    j.streams = bnc_rows_stream(a->y, a->rows, a->d, 2, threads);
+    if (bnc_rows_cut(a->rows, a->d, 0)) {
         error = long_rows(&j);
     } else {
-        j.rows_per = bnc_max(1, BNC_ROW_CHUNK / a->d);
-        bnc_run(chunk_of_rows, &j, bnc_ceil_div(a->rows, j.rows_per),
-                bnc_threads(a->rows * a->d, BNC_GRAIN));
+        j.rows_per = bnc_rows_per_chunk(a->rows, a->d, 0);
+        bnc_run(chunk_of_rows, &j, bnc_ceil_div(a->rows, j.rows_per), threads);
     }
     bnc_pool_put(memory);
     return error;

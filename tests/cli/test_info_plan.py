@@ -44,6 +44,42 @@ def test_kinds_of_shapes(call: Command, argv: list[str], words: list[str]) -> No
 
 
 @native
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["4096x64"], ["32 chunks of 128 rows", "32 rows measured", "8192 values a chunk"]),
+        (["16x256x768", "--threads", "1"], ["410 chunks of 10 rows", "no more are allowed"]),
+        (["4x1000000"], ["4 rows, 31 pieces of 32768", ">= 131072, and only 4 rows"]),
+        (["40x200000", "--op", "forward"], ["40 chunks of 1 row", "1 row measured"]),
+        (["40x200000", "--op", "backward"], ["40 rows, 7 pieces"]),
+        (["1000003x33"], ["rows neither whole lines nor 2048 bytes long"]),
+        (["100000x1024"], ["past the caches", "> 3/4 of"]),
+    ],
+)
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+def test_rows(call: Command, norm: str, argv: list[str], words: list[str]) -> None:
+    done = call("info", "--plan", *argv, "--norm", norm)
+    assert done.code == 0, done.err
+    assert f"{norm} norm over axis" in done.out
+    assert [word for word in words if word not in done.out] == []
+
+
+@native
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["64x32", "--axis", "0"], "--axis"),
+        (["64x32", "--op", "evaluation"], "--op"),
+        (["64x32", "--residual"], "--residual"),
+    ],
+)
+def test_what_rows_have_not(call: Command, argv: list[str], word: str) -> None:
+    done = call("info", "--plan", *argv, "--norm", "layer")
+    assert done.code == 2
+    assert word in done.err and len(done.err.splitlines()) == 1
+
+
+@native
 def test_json(call: Command) -> None:
     done = call(
         "info", "--plan", "64x256x56x56", "--json", "--op", "backward", "--dtype", "float64"
@@ -78,8 +114,10 @@ def test_a_residual_is_one_array_more(call: Command) -> None:
         ["--plan", "64x32", "--axis", "2"],
         ["--plan", "64x32", "--op", "sideways"],
         ["--plan", "64x32", "--threads", "0"],
+        ["--plan", "64x32", "--norm", "group"],
         ["--axis", "1"],
         ["--residual"],
+        ["--norm", "rms"],
     ],
 )
 def test_bad_questions_are_one_line(call: Command, argv: list[str]) -> None:

@@ -36,6 +36,7 @@ CORE_ONLY = {
     "available_isas",
     "select_isa",
     "norm_plan",
+    "rows_plan",
     "caches",
     "set_in_force",
     "front",

@@ -134,3 +134,27 @@ def test_thresholds_follow_the_last_level_cache():
 
     assert streams("512K")
     assert not streams("1G")
+
+
+ROWS = [(4096, 64), (333, 1031), (4, 1_000_000), (40, 200_000), (1, 1), (100_000, 5)]
+
+
+@pytest.mark.parametrize("op", ["forward", "backward"])
+@pytest.mark.parametrize("shape", ROWS)
+def test_chunks_of_rows_cover_the_array(shape, op):
+    rows, d = shape
+    p = backend.native_module().rows_plan(op, rows, d, False)
+    assert (p["rows"], p["d"]) == shape
+    assert p["chunks"] == -(-rows // p["rows_per"])
+    assert 1 <= p["group"] <= p["rows_per"]
+    assert p["pieces"] == (-(-d // p["at"]["piece"]) if p["cut"] else 1)
+    assert p["bytes"] == (3 if op == "backward" else 2) * 4 * rows * d
+
+
+@pytest.mark.parametrize("shape", [s for s in ROWS if s[0] * s[1] < 2_000_000])
+def test_layer_norm_runs_the_passes_of_its_plan(shape, two_threads):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    p = two_threads.rows_plan("forward", *shape, False)
+    before = two_threads.thread_statistics()["together"]
+    F.layer_norm(x)
+    assert two_threads.thread_statistics()["together"] - before == (p["chunks"] > 1)
