@@ -125,7 +125,7 @@ def refuse_alone(args: argparse.Namespace) -> None:
 
 def plan_text(found: dict[str, Any]) -> str:
     """One table per op: what was chosen, and why."""
-    shape = "x".join(str(size) for size in found["shape"])
+    shape = "x".join(str(length) for length in found["shape"])
     caches = found["caches"]
     batch = found["norm"] == "batch"
     kind = "channels on" if batch else f"{found['norm']} norm over"

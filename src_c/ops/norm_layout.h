@@ -51,6 +51,7 @@ static inline bnc_layout bnc_columns_layout(int64_t n, int64_t c, int64_t s)
     l.width = row * l.joined;
     l.rows = n / l.joined;
     l.tail = (n % l.joined) * row;
+    /* two element-wise chunks, if enough are left: shifts and merges cost half as often (8 to 20 % of statistics) */
     const int64_t fair = bnc_ceil_div(l.rows, BNC_FEW_CHUNKS);
     const int64_t few = bnc_max(BNC_CHUNK / l.width, bnc_min(BNC_CHUNK_ROWS, fair));
     const int64_t rows = bnc_max(bnc_min(fair, 2 * BNC_CHUNK / l.width), few);
