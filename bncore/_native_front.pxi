@@ -1,6 +1,10 @@
-# Compiled fronts of functional's batch norm: the call that needs no conversion and no explanation
-# goes from its caller to C without a Python function in between. Everything else goes to that
-# function, which stands behind the front.
+# Compiled fronts of functional's batch norm and of its layer: the call that needs no conversion
+# and no explanation goes from its caller to C without a Python function in between. Everything
+# else goes to that function, which stands behind the front.
+
+cdef extern from "Python.h":
+    object PyObject_GenericGetDict(object, void*)
+    PyObject* PyDict_GetItemWithError(object, object) except? NULL
 
 cdef bint in_force = False
 cdef dict behind = {}
@@ -13,9 +17,9 @@ def set_in_force(bint value):
 
 
 def front(function):
-    """The compiled front of a function of `functional`: same signature, name and text."""
-    behind[function.__name__] = function
-    return _update_wrapper(fronts[function.__name__], function)
+    """The compiled front of a function or method: same signature, name and text."""
+    behind[function.__qualname__] = function
+    return _update_wrapper(fronts[function.__qualname__], function)
 
 
 def _batch_norm(
@@ -69,7 +73,57 @@ def _batch_norm_backward(dy, saved, *, dweight=None, dbias=None, out=None):
     return behind["batch_norm_backward"](dy, saved, dweight=dweight, dbias=dbias, out=out)
 
 
+cdef inline object own(object attributes, str name):
+    """An attribute of the layer's own, not of its class."""
+    cdef PyObject* value = PyDict_GetItemWithError(attributes, name)
+    if value == NULL:
+        raise Refused
+    return <object>value
+
+
+cdef object plain_forward(object attributes, object x, object residual, object activation):
+    """y of a layer without options that change the way of the statistics."""
+    if own(attributes, "_plain") is not True or own(attributes, "zero_debias") is not False:
+        raise Refused
+    mean, var = own(attributes, "running_mean"), own(attributes, "running_var")
+    own_activation = own(attributes, "activation")
+    if own_activation is not None:
+        activation = own_activation
+    if mean is None or (activation is not None and activation != "relu"):
+        raise Refused
+    cdef bint relu = activation is not None
+    cdef bint batch = (
+        own(attributes, "training") is True and own(attributes, "frozen") is False
+    )
+    weight, bias = own(attributes, "weight"), own(attributes, "bias")
+    eps, axis = own(attributes, "eps"), own(attributes, "axis")
+    cdef tuple result
+    if batch:
+        tracked = own(attributes, "num_batches_tracked") + 1  # what may fail comes before the update
+        result = train(
+            x, weight, bias, residual, mean, var, own(attributes, "momentum"), eps,
+            own(attributes, "unbiased"), relu, axis, None, None
+        )
+        if cnp.PyArray_SIZE(<Array>result[0]):
+            attributes["num_batches_tracked"] = tracked
+    else:
+        result = evaluate(x, weight, bias, residual, mean, var, eps, relu, axis, None, None)
+    if own(attributes, "keeps"):
+        attributes["_saved"] = result[1]
+    return result[0]
+
+
+def _batch_norm_layer(self, x, residual=None, activation=None, mask=None):
+    if in_force and mask is None:
+        try:
+            return plain_forward(PyObject_GenericGetDict(self, NULL), x, residual, activation)
+        except (Refused, TypeError, OverflowError):
+            pass
+    return behind["BatchNorm.forward"](self, x, residual, activation, mask)
+
+
 cdef dict fronts = {
+    "BatchNorm.forward": _batch_norm_layer,
     "batch_norm": _batch_norm,
     "batch_norm_backward": _batch_norm_backward,
     "batch_renorm": _batch_renorm,

@@ -12,9 +12,9 @@
 
 enum { BNC_OK = 0, BNC_NO_MEMORY = 1 };
 
-/* Caches in bytes: of one processor, and the last level with the number of processors that share it. */
+/* Caches in bytes: of one processor, the last level with the number of processors that share it, and one's share. */
 typedef struct {
-    int64_t l1, l2, llc;
+    int64_t l1, l2, llc, llc_each;
     int llc_cpus;
 } bnc_machine;
 void bnc_read_machine(void); /* called by bnc_runtime_start */

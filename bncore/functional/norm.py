@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from .. import backend
+from ..backend.fronts import fronted
 from ..support import checks
 from ._check import output
-from ._front import fronted
 from ._norm_check import (
     Array,
     implementation_of,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..backend.fronts import fronted
 from ..support import checks
 from ._check import like
-from ._front import fronted
 from ._norm_check import Array, judge, judge_running
 from .masks import valid_runs
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..backend.fronts import fronted
 from ..functional import batch_norm, batch_norm_backward, ghost_batch_norm_backward
 from ..functional.ghost import GhostSaved
 from ..support import checks
@@ -117,7 +118,7 @@ class BatchNorm(Layer):
         zero_gamma = checks.boolean(zero_gamma, "zero_gamma")
         if zero_gamma and not has_weight:
             raise ValueError("zero_gamma must be False without a weight, got True")
-        # also on the instance, where forward finds them faster than on the class
+        # also on the instance: its compiled front looks nowhere else
         self.training, self.keeps, self._saved = True, True, None
         c = self.num_features
         self.weight: Array | None = (
@@ -145,6 +146,7 @@ class BatchNorm(Layer):
         else:
             self.buffer_names = ()
 
+    @fronted
     def forward(
         self,
         x: Array,

@@ -42,7 +42,8 @@ BNC_INLINE void add_row(struct rows a, const int nv, const int gate, struct pane
     for (int v = 0; v < nv; v++) {
         const vreal centred = vload(a.x + v * VL) - p[v].hi;
         const vreal y = gate == BNC_FROM_Y ? vload(a.y + v * VL) : vzero();
-        const vreal g = bnc_gated(gate, vload(a.dy + v * VL), centred, y, p[v].scale, p[v].shift);
+        const vreal dy = vheld(vload(a.dy + v * VL));
+        const vreal g = bnc_gated(gate, dy, centred, y, p[v].scale, p[v].shift);
         p[v].s += g;
         p[v].t += g * (centred * p[v].inv_std);
     }

@@ -97,6 +97,16 @@ BNC_INLINE const bnc_real *vopaque(const bnc_real *p)
     __asm__("" : "+r"(p));
     return p;
 }
+/* v, loaded once: the compiler would otherwise let each use of it read memory again. */
+BNC_INLINE vreal vheld(vreal v)
+{
+#if defined(__AVX512F__)
+    __asm__("" : "+v"(v));
+#elif defined(__x86_64__)
+    __asm__("" : "+x"(v));
+#endif
+    return v;
+}
 /* Values in front of the first aligned place from p on. */
 BNC_INLINE int64_t vmisaligned(const bnc_real *p)
 { return (int64_t)(-(uintptr_t)p % BNC_VBYTES / sizeof(bnc_real)); }

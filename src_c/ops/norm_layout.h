@@ -47,10 +47,15 @@ static inline bnc_layout bnc_columns_layout(int64_t n, int64_t c, int64_t s)
 {
     bnc_layout l = {.n = n, .c = c, .s = s, .columns = 1};
     const int64_t row = c * s;
-    l.joined = bnc_max(1, bnc_min(bnc_ceil_div(BNC_FULL_WIDTH, row), n));
+    l.joined = row < BNC_FULL_WIDTH
+                   ? bnc_max(1, bnc_min(bnc_ceil_div(BNC_FULL_WIDTH, row), n))
+                   : 1;
     l.width = row * l.joined;
-    l.rows = n / l.joined;
-    l.tail = (n % l.joined) * row;
+    l.rows = l.joined > 1 ? n / l.joined : n;
+    l.tail = (n - l.rows * l.joined) * row;
+    l.partials = 1;
+    l.chunk_rows = l.rows;
+    if (l.rows * l.width <= BNC_CHUNK) return l; /* one chunk, without five divisions */
     /* two element-wise chunks, if enough are left: shifts and merges cost half as often (8 to 20 % of statistics) */
     const int64_t fair = bnc_ceil_div(l.rows, BNC_FEW_CHUNKS);
     const int64_t few = bnc_max(BNC_CHUNK / l.width, bnc_min(BNC_CHUNK_ROWS, fair));

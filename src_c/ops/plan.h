@@ -9,7 +9,7 @@
 static inline int64_t bnc_cache_share(int threads)
 {
     const bnc_machine *m = bnc_this_machine();
-    return m->llc / m->llc_cpus * bnc_min(threads, m->llc_cpus);
+    return m->llc_each * bnc_min(threads, m->llc_cpus);
 }
 
 /* Whether outputs go past the caches (non-temporal stores): when what a call reads and writes does not fit into its

@@ -74,6 +74,7 @@ void bnc_read_machine(void)
     const char *override = getenv("BNCORE_LLC_BYTES");
     const int64_t bytes = override ? bytes_of(override) : 0;
     if (bytes) machine.llc = bytes;
+    machine.llc_each = machine.llc / machine.llc_cpus;
 }
 
 const bnc_machine *bnc_this_machine(void) { return &machine; }
