@@ -44,6 +44,7 @@ __all__ = [
     "has_openmp",
     "input_gradient",
     "instance_norm",
+    "inverse_std",
     "isa_names",
     "layer_norm",
     "linear",
@@ -291,6 +292,7 @@ def normalize(
     out: _Array | None,
     runs: _Array | None = None,
 ) -> tuple[_Array, NormSaved]: ...
+def inverse_std(var: _Array, eps: float) -> _Array: ...
 def statistics(x: _Array, axis: int, runs: _Array | None = None) -> tuple[int, _Array, _Array]: ...
 def weighted_statistics(x: _Array, weights: _Array, axis: int) -> tuple[float, _Array, _Array]: ...
 def batch_norm_backward(

@@ -26,17 +26,19 @@ def _batch_norm(
     x, weight=None, bias=None, running_mean=None, running_var=None, *, training=True, momentum=0.1,
     eps=1e-5, axis=1, activation=None, residual=None, unbiased=True, mask=None, out=None
 ):
+    cdef NormSaved saved
     if in_force and mask is None and (activation is None or activation == "relu"):
         try:
+            saved = begin(x, axis, None, False)
             if training:
                 return train(
-                    x, weight, bias, residual, running_mean, running_var, momentum, eps, unbiased,
-                    activation is not None, axis, out, None
-                )
+                    saved, weight, bias, residual, running_mean, running_var, momentum, eps,
+                    unbiased, activation is not None, out
+                ), saved
             return evaluate(
-                x, weight, bias, residual, running_mean, running_var, eps, activation is not None,
-                axis, out, None
-            )
+                saved, weight, bias, residual, running_mean, running_var, eps,
+                activation is not None, out
+            ), saved
         except (Refused, TypeError, OverflowError):
             pass
     return behind["batch_norm"](
@@ -49,12 +51,14 @@ def _batch_renorm(
     x, weight=None, bias=None, running_mean=None, running_std=None, *, training=True, r_max=3.0,
     d_max=5.0, momentum=0.01, eps=1e-5, axis=1, activation=None, residual=None, mask=None, out=None
 ):
+    cdef NormSaved saved
     if in_force and mask is None and training and (activation is None or activation == "relu"):
         try:
+            saved = begin(x, axis, None, True)
             return train_renorm(
-                x, weight, bias, residual, running_mean, running_std, momentum, eps, r_max, d_max,
-                activation is not None, axis, out, None
-            )
+                saved, weight, bias, residual, running_mean, running_std, momentum, eps, r_max,
+                d_max, activation is not None, out
+            ), saved
         except (Refused, TypeError, OverflowError):
             pass
     return behind["batch_renorm"](
@@ -97,20 +101,20 @@ cdef object plain_forward(object attributes, object x, object residual, object a
     )
     weight, bias = own(attributes, "weight"), own(attributes, "bias")
     eps, axis = own(attributes, "eps"), own(attributes, "axis")
-    cdef tuple result
+    cdef NormSaved saved = begin(x, axis, None, False)
     if batch:
         tracked = own(attributes, "num_batches_tracked") + 1  # what may fail comes before the update
-        result = train(
-            x, weight, bias, residual, mean, var, own(attributes, "momentum"), eps,
-            own(attributes, "unbiased"), relu, axis, None, None
+        y = train(
+            saved, weight, bias, residual, mean, var, own(attributes, "momentum"), eps,
+            own(attributes, "unbiased"), relu, None
         )
-        if cnp.PyArray_SIZE(<Array>result[0]):
+        if cnp.PyArray_SIZE(<Array>y):
             attributes["num_batches_tracked"] = tracked
     else:
-        result = evaluate(x, weight, bias, residual, mean, var, eps, relu, axis, None, None)
+        y = evaluate(saved, weight, bias, residual, mean, var, eps, relu, None)
     if own(attributes, "keeps"):
-        attributes["_saved"] = result[1]
-    return result[0]
+        attributes["_saved"] = saved
+    return y
 
 
 def _batch_norm_layer(self, x, residual=None, activation=None, mask=None):

@@ -172,11 +172,11 @@ cdef inline bint good_rates(double momentum, double eps) noexcept:
     return 0 <= momentum <= 1 and eps >= 0 and isfinite(eps)
 
 
-cdef tuple train(
-    object x, object weight, object bias, object residual, object running_mean, object running_var,
-    double momentum, double eps, bint unbiased, bint relu, object axis, object out, object runs
+cdef object train(
+    NormSaved saved, object weight, object bias, object residual, object running_mean,
+    object running_var, double momentum, double eps, bint unbiased, bint relu, object out
 ):
-    cdef NormSaved saved = begin(x, axis, runs, False)
+    """y of what `begin` began; completes `saved`. The same of the next two."""
     cdef bnc_norm a
     cdef int error
     if not good_rates(momentum, eps):
@@ -193,15 +193,14 @@ cdef tuple train(
         with nogil:
             error = ops_for(saved.dtype).batch_norm_train(&a)
     raise_for(error)
-    return y, saved
+    return y
 
 
-cdef tuple train_renorm(
-    object x, object weight, object bias, object residual, object running_mean, object running_std,
-    double momentum, double eps, double r_max, double d_max, bint relu, object axis, object out,
-    object runs
+cdef object train_renorm(
+    NormSaved saved, object weight, object bias, object residual, object running_mean,
+    object running_std, double momentum, double eps, double r_max, double d_max, bint relu,
+    object out
 ):
-    cdef NormSaved saved = begin(x, axis, runs, True)
     cdef bnc_norm a
     cdef int error
     if not good_rates(momentum, eps):
@@ -218,14 +217,13 @@ cdef tuple train_renorm(
         with nogil:
             error = ops_for(saved.dtype).batch_renorm_train(&a)
     raise_for(error)
-    return y, saved
+    return y
 
 
-cdef tuple evaluate(
-    object x, object weight, object bias, object residual, object running_mean, object running_var,
-    double eps, bint relu, object axis, object out, object runs
+cdef object evaluate(
+    NormSaved saved, object weight, object bias, object residual, object running_mean,
+    object running_var, double eps, bint relu, object out
 ):
-    cdef NormSaved saved = begin(x, axis, runs, False)
     cdef bnc_norm a
     cdef int error
     if not good_rates(0, eps) or running_mean is None or running_var is None:
@@ -241,7 +239,7 @@ cdef tuple evaluate(
         with nogil:
             error = ops_for(saved.dtype).batch_norm_eval(&a)
     raise_for(error)
-    return y, saved
+    return y
 
 
 def batch_norm_train(
@@ -249,10 +247,10 @@ def batch_norm_train(
     bint unbiased, bint relu, axis, out, runs=None
 ):
     """Normalizes by the statistics of x itself and moves the running statistics towards them."""
+    cdef NormSaved saved = begin(x, axis, runs, False)
     return train(
-        x, weight, bias, residual, running_mean, running_var, momentum, eps, unbiased, relu, axis,
-        out, runs
-    )
+        saved, weight, bias, residual, running_mean, running_var, momentum, eps, unbiased, relu, out
+    ), saved
 
 
 def batch_renorm_train(
@@ -260,10 +258,11 @@ def batch_renorm_train(
     double r_max, double d_max, bint relu, axis, out, runs=None
 ):
     """Normalizes by the statistics of x corrected by r and d, then moves the running ones."""
+    cdef NormSaved saved = begin(x, axis, runs, True)
     return train_renorm(
-        x, weight, bias, residual, running_mean, running_std, momentum, eps, r_max, d_max, relu,
-        axis, out, runs
-    )
+        saved, weight, bias, residual, running_mean, running_std, momentum, eps, r_max, d_max, relu,
+        out
+    ), saved
 
 
 def batch_norm_eval(
@@ -271,9 +270,10 @@ def batch_norm_eval(
     runs=None
 ):
     """Normalizes by the running statistics, which are constants for the gradient."""
+    cdef NormSaved saved = begin(x, axis, runs, False)
     return evaluate(
-        x, weight, bias, residual, running_mean, running_var, eps, relu, axis, out, runs
-    )
+        saved, weight, bias, residual, running_mean, running_var, eps, relu, out
+    ), saved
 
 
 def normalize(
@@ -295,6 +295,18 @@ def normalize(
         error = ops_for(saved.dtype).normalize(&a)
     raise_for(error)
     return y, saved
+
+
+def inverse_std(var, double eps):
+    """1 / sqrt(var + eps) of float64 (c,), 0 where that is infinite, to the bits of the forward passes."""
+    if real_type(var) != cnp.NPY_FLOAT64 or cnp.PyArray_NDIM(<Array>var) != 1:
+        raise Refused
+    cdef int64_t c = cnp.PyArray_DIM(<Array>var, 0)
+    cdef Array inv_std = new_vector(c, cnp.NPY_FLOAT64)
+    raise_for(ops_for(cnp.NPY_FLOAT64).inverse_std(
+        c, eps, <double*>data_of(var), <double*>data_of(inv_std)
+    ))
+    return inv_std
 
 
 def statistics(x, axis, runs=None):

@@ -182,6 +182,7 @@ cdef extern from "bncore.h" nogil:
         int (*batch_norm_eval)(const bnc_norm*) noexcept nogil
         int (*normalize)(const bnc_norm*) noexcept nogil
         int (*statistics)(const bnc_shape*, const void*, double*, double*) noexcept nogil
+        int (*inverse_std)(int64_t, double, const double*, double*) noexcept nogil
         int (*weighted_statistics)(int64_t, int64_t, int64_t, const void*, const double*, double*,
                                    double*, double*) noexcept nogil
         int (*batch_norm_backward)(const bnc_norm_gradient*) noexcept nogil

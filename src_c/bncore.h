@@ -264,6 +264,7 @@ typedef struct {
     O(batch_norm_eval, (const bnc_norm *))                                                     \
     O(normalize, (const bnc_norm *))                                                           \
     O(statistics, (const bnc_shape *, const void *x, double *mean, double *m2))                \
+    O(inverse_std, (int64_t c, double eps, const double *var, double *inv_std))                \
     O(weighted_statistics, (int64_t n, int64_t c, int64_t s, const void *x, const double *w,   \
                             double *count, double *mean, double *m2))                          \
     O(batch_norm_backward, (const bnc_norm_gradient *))                                        \

@@ -54,7 +54,7 @@ def normalize(
     )
     judge_statistics(stats, "stats")
     mean, var = _doubles("stats", (stats.mean, stats.var), x.shape[axis])
-    inv_std = backend.numpy.inverse_std(var, eps)
+    inv_std = backend.active.inverse_std(var, eps)
     runs = None if mask is None else valid_runs(mask, x.shape, axis)
     return backend.active.normalize(
         x, mean, inv_std, weight, bias, residual, relu, axis, training, out, runs

@@ -34,6 +34,7 @@ K(finish_statistics,
 K(renorm_statistics,
   (int64_t c, double m, double momentum, double eps, double r_max, double d_max, const double *mean,
    double *m2_to_inv_std, double *r, double *d, bnc_real *running_mean, bnc_real *running_std))
+K(inverse_roots, (int64_t c, double *a))
 K(inverse_std, (int64_t c, double eps, const bnc_real *mean, const bnc_real *var, double *mean64,
                 double *inv_std))
 /* norm_normalize.c: y = act((x - mean) scale + shift [+ residual]) of n elements from element `at` of a row or slab on */

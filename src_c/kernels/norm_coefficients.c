@@ -5,36 +5,47 @@
 BNC_INLINE double reciprocal_root(double var_eps) { return var_eps == 0 ? 0 : 1 / sqrt(var_eps); }
 
 #ifdef __AVX512F__
-/* Eight in place, to the last digit but one: an estimate y of 14 bits has the error e = 1 - a y y, and 1/sqrt(1 - e) as a
- * series leaves less than e^5 of it. Half as long as a root and a division: a third of a small forward's coefficients.
- * 0 for numbers whose squares and roots may leave the range of double: those are left alone. */
-BNC_INLINE int eight_roots(double *a)
+/* Of up to eight numbers in place, to the last digit but one: an estimate y of 14 bits has the error e = 1 - a y y, and
+ * 1/sqrt(1 - e) as a series leaves less than e^5 of it. Half as long as a root and a division. Each number's result is its
+ * own, wherever it stands: those whose squares and roots may leave the range of double are done one by one. */
+BNC_INLINE void eight_roots(double *a, int lanes)
 {
-    const __m512d x = _mm512_loadu_pd(a), one = _mm512_set1_pd(1);
-    if (_mm512_cmp_pd_mask(x, _mm512_set1_pd(1e-280), _CMP_GE_OQ) != 0xff ||
-        _mm512_cmp_pd_mask(x, _mm512_set1_pd(1e280), _CMP_LE_OQ) != 0xff)
-        return 0;
+    const __mmask8 some = (__mmask8)((1u << lanes) - 1);
+    const __m512d one = _mm512_set1_pd(1), x = _mm512_mask_loadu_pd(one, some, a);
+    const __mmask8 small = _mm512_cmp_pd_mask(x, _mm512_set1_pd(1e-280), _CMP_NGE_UQ),
+                   large = _mm512_cmp_pd_mask(x, _mm512_set1_pd(1e280), _CMP_NLE_UQ);
+    for (int i = 0; (small | large) && i < lanes; i++)
+        if ((small | large) >> i & 1) a[i] = reciprocal_root(a[i]);
     const __m512d y = _mm512_rsqrt14_pd(x), e = _mm512_fnmadd_pd(_mm512_mul_pd(x, y), y, one);
     __m512d series = _mm512_fmadd_pd(e, _mm512_set1_pd(35.0 / 128), _mm512_set1_pd(5.0 / 16));
     series = _mm512_fmadd_pd(e, series, _mm512_set1_pd(3.0 / 8));
     series = _mm512_fmadd_pd(e, series, _mm512_set1_pd(1.0 / 2));
-    _mm512_storeu_pd(a, _mm512_fmadd_pd(_mm512_mul_pd(y, e), series, y));
-    return 1;
+    _mm512_mask_storeu_pd(a, some & (__mmask8) ~(small | large),
+                          _mm512_fmadd_pd(_mm512_mul_pd(y, e), series, y));
 }
 #endif
 
 /* a -> 1/sqrt(a), or 0 for 0, in place */
-static void reciprocal_roots(int64_t c, double *a)
+void BNC_KERNEL(inverse_roots)(int64_t c, double *a)
 {
-    int64_t j = 0;
 #ifdef __AVX512F__
-    for (; j + 8 <= c; j += 8) {
-        if (eight_roots(a + j)) continue;
-        for (int i = 0; i < 8; i++) a[j + i] = reciprocal_root(a[j + i]);
-    }
-#endif
+    for (int64_t j = 0; j < c; j += 8) eight_roots(a + j, c - j < 8 ? (int)(c - j) : 8);
+#else
 #pragma omp simd
-    for (int64_t i = j; i < c; i++) a[i] = reciprocal_root(a[i]);
+    for (int64_t j = 0; j < c; j++) a[j] = reciprocal_root(a[j]);
+#endif
+}
+
+/* a / b, `over` being 1 / b rounded: what the product lacks is added (Markstein 1990), which takes a third of the time. */
+BNC_INLINE double quotient(double a, double b, double over)
+{
+#ifdef __FMA__
+    const double q = a * over;
+    return fma(fma(-q, b, a), over, q);
+#else
+    (void)over;
+    return a / b;
+#endif
 }
 
 /* m2 -> 1/sqrt(m2/m + eps) in place; running statistics, where given, move by `momentum` towards the batch's. */
@@ -53,8 +64,8 @@ void BNC_KERNEL(finish_statistics)(int64_t c, double m, double momentum, double 
             running_var[j] =
                 (bnc_real)(keep * (double)running_var[j] + momentum * (m2_to_inv_std[j] * over));
 #pragma omp simd
-    for (int64_t j = 0; j < c; j++) m2_to_inv_std[j] = m2_to_inv_std[j] * each + eps;
-    reciprocal_roots(c, m2_to_inv_std);
+    for (int64_t j = 0; j < c; j++) m2_to_inv_std[j] = quotient(m2_to_inv_std[j], m, each) + eps;
+    BNC_KERNEL(inverse_roots)(c, m2_to_inv_std);
 }
 
 /* Running statistics -> mean and 1/sqrt(var + eps) in double. */
@@ -67,7 +78,7 @@ void BNC_KERNEL(inverse_std)(int64_t c, double eps, const bnc_real *restrict mea
         mean64[j] = (double)mean[j];
         inv_std[j] = (double)var[j] + eps;
     }
-    reciprocal_roots(c, inv_std);
+    BNC_KERNEL(inverse_roots)(c, inv_std);
 }
 
 BNC_INLINE double clip(double a, double low, double high)
@@ -85,14 +96,14 @@ void BNC_KERNEL(renorm_statistics)(int64_t c, double m, double momentum, double 
     for (int64_t j = 0; j < c; j++) {
         const double mu = (double)running_mean[j], sigma = (double)running_std[j];
         const double inverse = sigma == 0 ? 0 : 1 / sigma;
-        const double var_eps = m2_to_inv_std[j] * each + eps, s = sqrt(var_eps);
+        const double var_eps = quotient(m2_to_inv_std[j], m, each) + eps, s = sqrt(var_eps);
         m2_to_inv_std[j] = var_eps;
         r[j] = clip(s * inverse, 1 / r_max, r_max);
         d[j] = clip((mean[j] - mu) * inverse, -d_max, d_max);
         running_mean[j] = (bnc_real)(keep * mu + momentum * mean[j]);
         running_std[j] = (bnc_real)(keep * sigma + momentum * s);
     }
-    reciprocal_roots(c, m2_to_inv_std);
+    BNC_KERNEL(inverse_roots)(c, m2_to_inv_std);
 }
 
 /* hi + lo = mean to twice the precision of bnc_real; scale = gamma inv_std r; shift = beta + gamma d - lo scale. gamma, beta

@@ -42,29 +42,61 @@ BNC_INLINE vreal unknown_one(void)
     return vset(one);
 }
 
-/* Sums of x - x[0] of `w` columns (whole vectors), row after row: memory is read as it lies, which also
+/* Sum of x - first of eight rows. */
+BNC_INLINE vreal sum_eight(const bnc_real *x, int64_t ld, vreal first, vreal one)
+{
+    vreal pair[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        pair[i] = minus(vload(x + 2 * i * ld), first, one) +
+                  minus(vload(x + (2 * i + 1) * ld), first, one);
+    return (pair[0] + pair[1]) + (pair[2] + pair[3]);
+}
+
+BNC_INLINE vreal sum_few(const bnc_real *x, int64_t ld, int64_t rows, vreal first)
+{
+    vreal sum = vzero();
+    for (int64_t r = 0; r < rows; r++) sum += vload(x + r * ld) - first;
+    return sum;
+}
+
+/* Sums of x - x[0] of `nv` vectors of columns, a literal: they stay in registers. */
+BNC_INLINE void sum_narrow(const bnc_real *x, int64_t ld, int64_t rows, const int nv,
+                           bnc_real *sums)
+{
+    const vreal one = unknown_one();
+    const int64_t few = rows % 8;
+    vreal sum[4], first[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) {
+        first[v] = vload(x + v * VL);
+        sum[v] = sum_few(x + v * VL, ld, few, first[v]);
+    }
+    x += few * ld;
+    for (int64_t r = few; r < rows; r += 8, x += 8 * ld)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) sum[v] += sum_eight(vopaque(x + v * VL), ld, first[v], one);
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) vstore(sums + v * VL, sum[v]);
+}
+
+/* The same for `w` columns (whole vectors), row after row: memory is read as it lies, which also
  * brings the block into cache for the second pass. */
 static void sum_columns(const bnc_real *restrict x, int64_t ld, int64_t rows, int64_t w,
                         bnc_real *restrict sums)
 {
+    switch (w / VL) {
+    case 1: sum_narrow(x, ld, rows, 1, sums); return;
+    case 2: sum_narrow(x, ld, rows, 2, sums); return;
+    case 4: sum_narrow(x, ld, rows, 4, sums); return;
+    default: break;
+    }
     const vreal one = unknown_one();
     int64_t r = rows % 8;
-    for (int64_t j = 0; j < w; j += VL) {
-        vreal sum = vzero();
-        for (int64_t i = 1; i < r; i++) sum += vload(x + i * ld + j) - vload(x + j);
-        vstore(sums + j, sum);
-    }
+    for (int64_t j = 0; j < w; j += VL) vstore(sums + j, sum_few(x + j, ld, r, vload(x + j)));
     for (; r < rows; r += 8)
-        for (int64_t j = 0; j < w; j += VL) {
-            const bnc_real *p = x + r * ld + j;
-            const vreal first = vload(x + j);
-            vreal pair[4];
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++)
-                pair[i] = minus(vload(p + 2 * i * ld), first, one) +
-                          minus(vload(p + (2 * i + 1) * ld), first, one);
-            vstore(sums + j, vload(sums + j) + ((pair[0] + pair[1]) + (pair[2] + pair[3])));
-        }
+        for (int64_t j = 0; j < w; j += VL)
+            vstore(sums + j, vload(sums + j) + sum_eight(x + r * ld + j, ld, vload(x + j), one));
 }
 
 /* Four rows of `nv` vectors of columns: sums of d = x - k and of d*d. */

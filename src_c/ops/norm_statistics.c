@@ -232,6 +232,14 @@ int BNC_OP(statistics_of)(const bnc_shape *shape, const bnc_layout *l, const bnc
                       : slabs_statistics(&t, mean, m2, threads);
 }
 
+/* var (c,) -> inv_std (c,) = 1/sqrt(var + eps), or 0 where that is infinite; the bits that batch norm itself makes */
+int BNC_OP(inverse_std)(int64_t c, double eps, const double *var, double *inv_std)
+{
+    for (int64_t j = 0; j < c; j++) inv_std[j] = var[j] + eps;
+    KERNELS->inverse_roots(c, inv_std);
+    return BNC_OK;
+}
+
 /* x (n, c, s) -> mean (c,), m2 (c,); zeros when there are no values. */
 int BNC_OP(statistics)(const bnc_shape *shape, const void *x, double *mean, double *m2)
 {

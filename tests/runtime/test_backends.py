@@ -28,8 +28,7 @@ def operations(module: ModuleType) -> dict[str, inspect.Signature]:
     }
 
 
-# What only the twin needs (its caller does it in C), and what only the core has.
-TWIN_ONLY = {"inverse_std"}
+# What only the core has.
 CORE_ONLY = {
     "use_isa",
     "isa_names",
@@ -55,7 +54,7 @@ def test_twins_have_the_same_functions_and_arguments(native):
     from bncore.backend import native as core
 
     ours, theirs = operations(core), operations(backends.numpy)
-    assert set(ours) - CORE_ONLY == set(theirs) - TWIN_ONLY
+    assert set(ours) - CORE_ONLY == set(theirs)
     for name in set(ours) & set(theirs):
         assert list(ours[name].parameters) == list(theirs[name].parameters), name
 
@@ -75,14 +74,17 @@ def test_the_stub_describes_the_extension(native):
     assert set(described) == functions
 
 
-@pytest.mark.parametrize("name", ["batch_norm", "batch_norm_backward", "batch_renorm"])
-def test_a_compiled_front_has_the_signature_of_what_stands_behind(native, name):
-    front = getattr(F, name)
+FRONTS = [F.batch_norm, F.batch_norm_backward, F.batch_renorm, bn.BatchNorm.forward]
+
+
+@pytest.mark.parametrize("front", FRONTS, ids=lambda front: front.__qualname__)
+def test_a_compiled_front_has_the_signature_of_what_stands_behind(native, front):
     behind = inspect.signature(front.__wrapped__).parameters
     compiled = inspect.signature(front, follow_wrapped=False).parameters
     for a, b in zip(compiled.values(), behind.values(), strict=True):
         assert (a.name, a.kind, a.default) == (b.name, b.kind, b.default)
-    assert (front.__name__, front.__doc__) == (name, front.__wrapped__.__doc__)
+    for name in ("__name__", "__qualname__", "__doc__"):
+        assert getattr(front, name) == getattr(front.__wrapped__, name)
 
 
 def test_a_front_computes_only_while_its_backend_is_in_force(native, rng):
@@ -91,6 +93,59 @@ def test_a_front_computes_only_while_its_backend_is_in_force(native, rng):
         assert type(F.batch_norm(x)[1]) is backends.native_module().NormSaved
     with bn.use_backend("numpy"):
         assert type(F.batch_norm(x)[1]) is backends.numpy.NormSaved
+
+
+OPTIONS: list[dict] = [
+    {},
+    {"activation": "relu"},
+    {"affine": False},
+    {"track_running_stats": False},
+    {"momentum": None},
+    {"zero_debias": True},
+    {"frozen": True},
+    {"statistics": "moving"},
+    {"ghost_batch_size": 4},
+    {"axis": -1, "eps": 1e-3, "unbiased": False, "momentum": 0.3},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("how", ["train", "eval", "eval with backward"])
+def test_a_layer_does_the_same_with_its_front_and_without(native, rng, options, how):
+    x, dy, residual = rng.standard_normal((3, 8, 5, 5)).astype(np.float32)
+    layers = [bn.BatchNorm(5, **options) for _ in range(2)]
+    forwards = [bn.BatchNorm.forward, bn.BatchNorm.forward.__wrapped__]
+    for layer in layers:
+        layer.train() if how == "train" else layer.eval(backward=how != "eval")
+    with bn.use_backend("native"):
+        for given in (
+            {},
+            {"residual": residual},
+            {"activation": "relu"},
+            {"mask": np.arange(8) % 3 > 0},
+        ):
+            ys = [forward(layer, x, **given) for forward, layer in zip(forwards, layers)]
+            assert np.array_equal(*ys)
+            assert [layer._saved is None for layer in layers] == 2 * [how == "eval"]
+            if how != "eval":
+                assert all(map(np.array_equal, *(layer.backward(dy) for layer in layers)))
+            assert all(map(np.array_equal, *(layer.state_dict().values() for layer in layers)))
+
+
+def test_the_front_of_a_layer_sees_what_is_set_on_it_later(native, rng):
+    x = rng.standard_normal((16, 3))
+    with bn.use_backend("native"):
+        for name, value in {
+            "eps": 0.5,
+            "momentum": 0.9,
+            "activation": "relu",
+            "frozen": True,
+        }.items():
+            layer, plain = (bn.BatchNorm(3, dtype=np.float64) for _ in range(2))
+            setattr(layer, name, value)
+            layer(x), plain(x)
+            changed = not np.array_equal(layer(x), plain(x))
+            assert changed or not np.array_equal(layer.running_mean, plain.running_mean), name
 
 
 def child(code, **environment):
