@@ -18,6 +18,8 @@ K(merge_moments, (int64_t c, double n1, double *mean1, double *m2_1, double n2, 
 /* weighted_moments.c: the same of weighted rows, in double */
 K(weighted_moments, (const bnc_real *x, int64_t ld, int64_t rows, int64_t c, const double *w,
                      double total, const double *near, double *mean, double *m2))
+K(fold_moments, (int64_t c, int64_t s, double n, const double *means, const double *m2s,
+                 double *mean, double *m2))
 /* norm_coefficients.c: statistics -> what the element-wise passes need */
 K(forward_coefficients,
   (int64_t c, const double *mean, const double *inv_std, const double *r, const double *d,

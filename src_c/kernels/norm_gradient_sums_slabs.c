@@ -20,7 +20,8 @@ BNC_INLINE void add(struct source a, int64_t i, struct channel ch, const int gat
 {
     const vreal centred = vload(a.x + i) - ch.hi;
     const vreal y = gate == BNC_FROM_Y ? vload(a.y + i) : vzero();
-    const vreal g = bnc_gated(gate, vload(a.dy + i), centred, y, ch.scale, ch.shift);
+    const vreal dy = vheld(vload(a.dy + i));
+    const vreal g = bnc_gated(gate, dy, centred, y, ch.scale, ch.shift);
     to->s += g;
     to->t += g * (centred * ch.inv_std);
 }

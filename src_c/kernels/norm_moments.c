@@ -209,6 +209,22 @@ void BNC_KERNEL(columns_moments_near)(const bnc_real *restrict x, int64_t ld, in
         one_pass(x + last, ld, rows, VL, near + last, far, mean + last, m2 + last);
 }
 
+/* s sets of n values a channel, side by side, become one: the mean of their means, and what they are apart counts n times. */
+void BNC_KERNEL(fold_moments)(int64_t c, int64_t s, double n, const double *restrict means,
+                              const double *restrict m2s, double *restrict mean,
+                              double *restrict m2)
+{
+    const double over = 1 / (double)s;
+    for (int64_t j = 0; j < c; j++, means += s, m2s += s) {
+        double apart = 0, inside = 0, between = 0;
+        for (int64_t i = 0; i < s; i++) apart += means[i] - means[0], inside += m2s[i];
+        const double middle = means[0] + apart * over;
+        for (int64_t i = 0; i < s; i++) between += (means[i] - middle) * (means[i] - middle);
+        mean[j] = middle;
+        m2[j] = inside + n * between;
+    }
+}
+
 /* Chan, Golub & LeVeque 1979, per channel: (n1, mean1, m2_1) becomes the statistics of both sets. n1 may be 0. */
 void BNC_KERNEL(merge_moments)(int64_t c, double n1, double *restrict mean1, double *restrict m2_1,
                                double n2, const double *restrict mean2, const double *restrict m2_2)

@@ -151,13 +151,7 @@ static void fold_columns(task *t, double *mean, double *m2)
         memcpy(m2, t->m2, (size_t)l->c * sizeof *m2);
         return;
     }
-    for (int64_t c = 0; c < l->c; c++) {
-        mean[c] = t->mean[c * l->s];
-        m2[c] = t->m2[c * l->s];
-        for (int64_t i = 1; i < l->s; i++)
-            KERNELS->merge_moments(1, n * (double)i, mean + c, m2 + c, n, t->mean + c * l->s + i,
-                                   t->m2 + c * l->s + i);
-    }
+    KERNELS->fold_moments(l->c, l->s, n, t->mean, t->m2, mean, m2);
 }
 
 static void merge_slabs(task *t, double *mean, double *m2)
