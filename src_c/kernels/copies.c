@@ -155,10 +155,3 @@ void BNC_KERNEL(finish_rows)(const bnc_real *src, int64_t src_pitch, const bnc_r
         FINISH(0, 0, 0);
 #undef FINISH
 }
-
-/* c += a b, element by element: one tap of a depthwise convolution, or of a gradient of it. */
-void BNC_KERNEL(multiply_add)(const bnc_real *restrict a, const bnc_real *restrict b,
-                              bnc_real *restrict c, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) c[i] += a[i] * b[i];
-}

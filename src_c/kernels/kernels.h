@@ -43,6 +43,19 @@ struct bnc_taps {
     const int64_t *at, *to;
 };
 
+/* A row of a convolution's output pixels: where its runs of inputs begin, their common length, and how many values at their
+ * ends lie outside of the image for the first pixel (left) and the last (right). Steps lead from a pixel to the next.
+ * `channels`: those of a block that exist. */
+struct bnc_conv_row {
+    const int64_t *at;
+    int64_t runs, length, left, right, x_step, y_step, pixels, channels;
+};
+
+/* A rectangle of output pixels, in x and in dy. */
+struct bnc_conv_pixels {
+    int64_t rows, pixels, x_row, x_step, dy_row, dy_step;
+};
+
 typedef struct {
 #define K(name, args) void(*name) args;
 #include "list.h"

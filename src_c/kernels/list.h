@@ -105,6 +105,15 @@ K(narrow_input_gradient,
 /* gemm.c: C = A B or C += A B */
 K(gemm, (int transposed, const bnc_real *a, int64_t lda, const bnc_real *b, int64_t ldb,
          bnc_real *c, int64_t ldc, int64_t m, int64_t n, int64_t k, int add))
+/* conv_row.c: output pixels from packed weights, in blocks of so many channels; conv_weight_sums.c: the weights' gradients */
+K(conv_block, (int64_t *channels))
+K(conv_row, (const struct bnc_conv_row *r, const bnc_real *x, const bnc_real *w, bnc_real *y))
+K(conv_weight_sums, (const struct bnc_conv_pixels *p, const bnc_real *x, const bnc_real *dy,
+                     int64_t taps, bnc_real *sums))
+/* depthwise.c: places and weights of taps alternate in r->at */
+K(depthwise_row, (const struct bnc_conv_row *r, const bnc_real *x, const bnc_real *w, bnc_real *y))
+K(depthwise_weight_sums, (const struct bnc_conv_pixels *p, const bnc_real *x, const bnc_real *dy,
+                          int64_t channels, bnc_real *sums))
 /* copies.c: what a convolution moves around its products */
 K(copy_rows, (const bnc_real *src, int64_t src_pitch, int64_t src_step, bnc_real *dst,
               int64_t dst_pitch, int64_t rows, int64_t n))
@@ -116,7 +125,6 @@ K(finish_rows, (const bnc_real *src, int64_t src_pitch, const bnc_real *bias, in
                 int64_t bias_step, const bnc_real *residual, bnc_real *dst, int64_t dst_pitch,
                 int64_t rows, int64_t n, int relu))
 K(spread, (bnc_real * a, int64_t c, int64_t s))
-K(multiply_add, (const bnc_real *a, const bnc_real *b, bnc_real *c, int64_t n))
 /* activation.c: y = f(x), dx = dy f'(x), the dropout mask; in place is allowed */
 K(activation, (const bnc_real *x, bnc_real *y, int64_t n, int kind, bnc_real slope))
 K(activation_backward,

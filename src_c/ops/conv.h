@@ -1,62 +1,104 @@
-/* What the files of the convolution share: sizes, patches, packed weights. Not seen by Cython.
+/* What the files of the convolution share. Not seen by Cython.
  *
- * Design: the batch is one long row of output pixels, q = image * oh * ow + pixel, cut into
- * bands of a fixed length that may cross images. The patches under a band are one matrix in
- * scratch memory that stays in the L2 cache:
- *     channels first   (taps x pixels), a tap is (channel, k, l) as the weight has it     Y = W X
- *     channels last    (pixels x taps), a tap is (k, l, channel): long runs of memory     Y = X W^T
- * gather fills it from the image, scatter adds it back; forward, input gradient and weight
- * gradient are a product with the same matrix. A 1x1 kernel in channels last (so a linear layer
- * too) needs no matrix: the image is one already. */
+ * Design: a convolution and its gradient to the input are the same thing, one or several "views": dense correlations in
+ * which every output pixel sums, over taps, an input pixel times a matrix (in x out channels). Forward is one view. The
+ * gradient to the input of a convolution with strides is sh sw views, one for each phase of the input's pixels, with the
+ * kernel's taps that reach that phase. Views are computed row by row from images with channels last (kernels/conv_row.c);
+ * where the image is not so (channels first, groups) or its border is too wide to be skipped, the rows a band of output
+ * needs are copied first, into scratch memory that stays in the second-level cache. */
 #ifndef BNC_OPS_CONV_H
 #define BNC_OPS_CONV_H
 
 #include "op.h"
 
-/* What follows from a geometry. */
+/* Output pixel (i, j) of rows x columns is pixel (first_row + i out_row, first_column + j out_column) of the output image,
+ * and sums over input pixels (i in_row + row_at[k], j in_column + column_at[l]), 0 outside of the image, times the weights
+ * of kernel taps (row_tap[k], column_tap[l]). Positions ascend. */
+typedef struct {
+    int64_t first_row, first_column, out_row, out_column, rows, columns;
+    int64_t in_row, in_column, row_taps, column_taps;
+    int64_t *row_at, *column_at, *row_tap, *column_tap;
+    int64_t weights;     /* where its packed weights begin */
+    int64_t left, right; /* values at a run's ends that the first and last pixel skip */
+    int joined;          /* the taps of a kernel row are one run */
+} conv_view;
+
+typedef struct {
+    int64_t channels, h, w; /* all groups' channels */
+    int64_t group; /* channels of one group; of a depthwise convolution all, which go together */
+} conv_image;
+
+/* A convolution (backward: its gradient to the input) as views, and how it is cut. */
 typedef struct {
     const bnc_conv *g;
-    int64_t pixels; /* of one output image */
-    int64_t total;  /* of all */
-    int64_t cin;    /* input channels of one group */
-    int64_t cout;   /* output channels of one group */
-    int64_t kernel; /* kh kw */
-    int64_t taps;   /* cin kernel */
-    int64_t band;   /* pixels worked on at a time */
-    int64_t bands;  /* in total */
-    int depthwise;  /* channels last, one channel per group: no products, but all groups at once */
-    int direct;     /* the image itself is the matrix of patches */
-    int64_t steps;  /* groups to go through one by one */
-} conv_sizes;
+    int backward, depthwise;
+    int64_t groups;
+    conv_image in, out;
+    int64_t views;
+    conv_view *view;
+    int64_t block, blocks; /* output channels of a block, blocks of a group */
+    int64_t packed;        /* packed weights of a group */
+    int64_t left, right;   /* columns of zeros that copies have at the sides */
+    int copies;            /* rows are copied before they are read */
+    int64_t band, bands;   /* output rows of a chunk; chunks of an image */
+} conv_plan;
 
-#define conv_sizes_of BNC_OP(conv_sizes_of)
+#define conv_plan_make BNC_OP(conv_plan_make)
+#define conv_plan_free BNC_OP(conv_plan_free)
+#define conv_plan_rows BNC_OP(conv_plan_rows)
+#define conv_pack BNC_OP(conv_pack)
+#define conv_copy_rows BNC_OP(conv_copy_rows)
 #define conv_threads BNC_OP(conv_threads)
-#define conv_gather BNC_OP(conv_gather)
-#define conv_scatter BNC_OP(conv_scatter)
-#define conv_depthwise BNC_OP(conv_depthwise)
+#define conv_depthwise_row BNC_OP(conv_depthwise_row)
 
-conv_sizes conv_sizes_of(const bnc_conv *g);
+/* 0 when there is no memory. */
+int conv_plan_make(conv_plan *p, const bnc_conv *g, int backward);
+void conv_plan_free(conv_plan *p);
+
+/* The input rows [low, high) that output rows [from, to) read, within the image. */
+void conv_plan_rows(const conv_plan *p, int64_t from, int64_t to, int64_t *low, int64_t *high);
+
+/* The weight (co, ci / groups, kh, kw) in the order in which views read it; NULL when there is no memory. */
+bnc_real *conv_pack(const conv_plan *p, const bnc_real *weight, int threads);
+
+/* Rows [low, high) of one group's channels of an image, to (rows, left + w + right, channels), with zeros at the sides. */
+void conv_copy_rows(const conv_image *image, int channels_last, const bnc_real *x, int64_t group,
+                    int64_t low, int64_t high, int64_t left, int64_t right, bnc_real *to);
 
 /* Threads worth starting for one of the three products. */
-int conv_threads(const conv_sizes *s);
+int conv_threads(const bnc_conv *g);
 
-/* cols = the patches of pixels [first, last) of one group, read from x; row pitch last - first
- * or taps. */
-void conv_gather(const conv_sizes *s, const bnc_real *x, int64_t group, int64_t first, int64_t last,
-                 bnc_real *cols);
+/* What a chunk computes for one group: input with channels last from row `low` on, output rows [from, to). */
+typedef struct {
+    const bnc_real *in, *weight;
+    bnc_real *out;
+    int64_t low, from, to;
+    int64_t in_pitch, in_row, out_pitch, out_row; /* from a pixel, from a row to the next */
+    int64_t *at;                                  /* memory for two numbers a tap */
+} conv_work;
 
-/* x += the patches, each where it was read. */
-void conv_scatter(const conv_sizes *s, bnc_real *x, int64_t group, int64_t first, int64_t last,
-                  const bnc_real *cols);
+/* Kernel rows [first, end) of a view that lie in the image, for its row i. */
+static inline void conv_row_taps(const conv_plan *p, const conv_view *v, int64_t i, int64_t *first,
+                                 int64_t *end)
+{
+    const int64_t top = i * v->in_row;
+    *first = 0, *end = v->row_taps;
+    while (*first < *end && top + v->row_at[*first] < 0) ++*first;
+    while (*end > *first && top + v->row_at[*end - 1] >= p->in.h) --*end;
+}
 
-/* Depthwise: adds to one of x (images), y (the band's output pixels), weight (taps, channels) the
- * products of the two others, which are only read. */
-typedef enum { CONV_SUM_Y, CONV_SUM_X, CONV_SUM_WEIGHT } conv_sum;
-void conv_depthwise(const conv_sizes *s, conv_sum sum, bnc_real *x, bnc_real *y, bnc_real *weight,
-                    int64_t first, int64_t last);
+/* Row i of a view of a depthwise convolution. */
+void conv_depthwise_row(const conv_plan *p, const conv_view *v, const conv_work *w, int64_t i);
 
-/* For functions that write to their argument in some directions, called in one where they do
- * not. */
-static inline bnc_real *conv_readable(const bnc_real *p) { return (bnc_real *)(uintptr_t)p; }
+/* One channel a group, in and out. */
+static inline int conv_is_depthwise(const bnc_conv *g)
+{ return g->groups > 1 && g->groups == g->ci && g->groups == g->co; }
+
+/* A 1x1 kernel that sees every pixel: the images are the matrices of a product. */
+static inline int conv_is_product(const bnc_conv *g)
+{
+    return g->groups == 1 && g->kh * g->kw == 1 && g->sh == 1 && g->sw == 1 && g->ph == 0 &&
+           g->pw == 0 && g->oh == g->h && g->ow == g->w;
+}
 
 #endif

@@ -1,88 +1,174 @@
-/* Gradients of a convolution's parameters: sums over all pixels of all images, of products
- * (weight) or alone (bias).
+/* Gradients of a convolution's weight: sums over all output pixels of all images, of products. Design: conv.h.
  *
- * The pixels are cut into a number of parts that depends on sizes alone; each part is summed in
- * its own array, and these are added in order: the same bits for any number of threads. The sums of
- * a part lie as the product leaves them: (groups, taps, cout) in channels first, (taps, out)
- * for a depthwise convolution, else (out, taps). */
+ * Output rows are cut into a number of parts that depends on sizes alone; each part is summed in an array of its own, and
+ * these are added in order: the same bits for any number of threads. Sums lie in blocks of output channels, (groups, blocks, kh, kw,
+ * in, block); of a depthwise convolution as (kh, kw, channels). A tap's pixels are those for which it lies in the
+ * image. */
 #include "conv.h"
 
 #include <stdatomic.h>
-#include <string.h>
 
 /* Multiplications worth a part of their own; at most that many parts and bytes of sums. */
 enum { MAX_PARTS = 16, PART_WORK = 1 << 20, PARTS_BYTES = 64 << 20 };
+/* Input channels up to which the taps of a kernel row are taken together, with zeros for what is outside of the image. */
+enum { FEW_CHANNELS = 4 };
 
 typedef struct {
-    conv_sizes s;
+    conv_plan p;
     const bnc_real *x, *dy;
-    bnc_real *sums, *others; /* of part 0, and of the parts behind it, one after the other */
-    int64_t parts, size;     /* how many parts; elements of one */
+    bnc_real *sums;
+    int64_t parts, size; /* how many parts; elements of one */
+    int64_t wide;        /* channels of a group of dy, whole blocks */
+    int together;        /* FEW_CHANNELS */
+    int turns;           /* dy is copied: it has channels first, or parts of blocks */
     atomic_int failed;
 } call;
 
-static bnc_real *sums_of(const call *a, int64_t part)
-{ return part ? a->others + (part - 1) * a->size : a->sums; }
+/* A band of one image and group: rows of x from `low` on and of dy from `from` to `to`, with channels last. */
+typedef struct {
+    const bnc_real *x, *dy;
+    int64_t low, from, to, x_pitch, x_row, dy_pitch;
+} band;
 
-/* sums (taps x cout) += patches (taps x pixels) dY^T (pixels x cout); room for dY^T lies behind
- * the patches. */
-static void add_first(const call *a, int64_t group, int64_t first, int64_t last, bnc_real *cols,
-                      bnc_real *sums, int add)
+/* The range of positions i in [0, count) with 0 <= i stride + offset < size. */
+static void inside(int64_t stride, int64_t offset, int64_t size, int64_t count, int64_t *from,
+                   int64_t *to)
 {
-    const conv_sizes *s = &a->s;
-    const int64_t count = last - first;
-    bnc_real *turned = cols + s->taps * s->band;
-    conv_gather(s, a->x, group, first, last, cols);
-    for (int64_t q = first, n; q < last; q += n) {
-        const int64_t image = q / s->pixels, start = q - image * s->pixels;
-        n = bnc_min(s->pixels - start, last - q);
-        KERNELS->transpose(a->dy + (image * s->g->co + group * s->cout) * s->pixels + start,
-                           s->pixels, 1, turned + (q - first) * s->cout, s->cout, s->cout, n);
-    }
-    KERNELS->gemm(0, cols, count, turned, s->cout, sums, s->cout, s->taps, s->cout, count, add);
+    const int64_t low = offset < 0 ? (stride - 1 - offset) / stride : 0,
+                  high = size > offset ? (size - offset + stride - 1) / stride : 0;
+    *from = bnc_min(low, count);
+    *to = bnc_max(*from, bnc_min(high, count));
 }
 
-/* sums (cout x taps) += dY^T (cout x pixels) patches (pixels x taps) */
-static void add_last(const call *a, int64_t group, int64_t first, int64_t last, bnc_real *cols,
-                     bnc_real *sums, int add)
+/* The pixels of a band for which kernel row k and column l lie in the image, and the places of the first. */
+static struct bnc_conv_pixels pixels_of(const call *a, const band *b, int64_t k, int64_t l,
+                                        int64_t *x_at, int64_t *dy_at)
 {
-    const conv_sizes *s = &a->s;
-    const bnc_real *patches = cols;
-    if (s->depthwise) { /* sums of a band on their own, so that a long sum errs like a short one */
-        bnc_real *one = add ? cols : sums;
-        memset(one, 0, (size_t)a->size * sizeof(bnc_real));
-        conv_depthwise(s, CONV_SUM_WEIGHT, conv_readable(a->x),
-                       conv_readable(a->dy) + first * s->g->co, one, first, last);
-        if (add) KERNELS->add_rows(cols, 0, sums, 0, 1, 1, a->size);
+    const conv_plan *p = &a->p;
+    const bnc_conv *g = p->g;
+    const conv_view *v = p->view;
+    int64_t i0, i1, j0 = 0, j1 = g->ow;
+    inside(g->sh, v->row_at[k], g->h, g->oh, &i0, &i1);
+    if (!a->together) inside(g->sw, v->column_at[l], g->w, g->ow, &j0, &j1);
+    i0 = bnc_max(i0, b->from), i1 = bnc_max(i0, bnc_min(i1, b->to));
+    *x_at = (i0 * g->sh + v->row_at[k] - b->low) * b->x_row +
+            (j0 * g->sw + v->column_at[l]) * b->x_pitch;
+    *dy_at = ((i0 - b->from) * g->ow + j0) * b->dy_pitch;
+    return (struct bnc_conv_pixels){.rows = i1 - i0,
+                                    .pixels = j1 - j0,
+                                    .x_row = g->sh * b->x_row,
+                                    .x_step = g->sw * b->x_pitch,
+                                    .dy_row = g->ow * b->dy_pitch,
+                                    .dy_step = b->dy_pitch};
+}
+
+static void add_band(const call *a, const band *b, bnc_real *sums)
+{
+    const conv_plan *p = &a->p;
+    const bnc_conv *g = p->g;
+    const int64_t columns = a->together ? 1 : g->kw, taps = (a->together ? g->kw : 1) * p->in.group;
+    for (int64_t k = 0; k < g->kh; k++)
+        for (int64_t l = 0; l < columns; l++) {
+            int64_t x_at, dy_at;
+            const struct bnc_conv_pixels pixels = pixels_of(a, b, k, l, &x_at, &dy_at);
+            if (!pixels.rows || !pixels.pixels) continue;
+            if (p->depthwise) {
+                KERNELS->depthwise_weight_sums(&pixels, b->x + x_at, b->dy + dy_at, g->ci,
+                                               sums + (k * g->kw + l) * g->ci);
+                continue;
+            }
+            for (int64_t o = 0; o < p->blocks; o++)
+                KERNELS->conv_weight_sums(&pixels, b->x + x_at, b->dy + dy_at + o * p->block, taps,
+                                          sums + ((o * g->kh + k) * columns + l) * taps * p->block);
+        }
+}
+
+/* Rows [from, to) of one group of dy, to (pixels, wide), with zeros for channels that do not exist. */
+static void turn_rows(const call *a, const bnc_real *dy, int64_t group, int64_t from, int64_t to,
+                      bnc_real *turned)
+{
+    const conv_plan *p = &a->p;
+    const int64_t c = p->out.group, pixels = (to - from) * p->out.w;
+    conv_image rows = p->out;
+    if (a->wide == c) {
+        conv_copy_rows(&rows, p->g->channels_last, dy, group, from, to, 0, 0, turned);
         return;
     }
-    if (s->direct)
-        patches = a->x + first * s->g->ci + group * s->cin;
+    memset(turned, 0, (size_t)(pixels * a->wide) * sizeof *turned);
+    const int64_t plane = p->out.h * p->out.w, at = from * p->out.w;
+    if (p->g->channels_last)
+        KERNELS->copy_rows(dy + at * p->out.channels + group * c, p->out.channels, 1, turned,
+                           a->wide, pixels, c);
     else
-        conv_gather(s, a->x, group, first, last, cols);
-    KERNELS->gemm(1, a->dy + first * s->g->co + group * s->cout, s->g->co, patches,
-                  s->direct ? s->g->ci : s->taps, sums, s->taps, s->cout, s->taps, last - first,
-                  add);
+        KERNELS->transpose(dy + group * c * plane + at, plane, 1, turned, a->wide, c, pixels);
 }
 
+/* Output rows [from, to) of an image, all groups; memory for copies of x and dy. */
+static void add_rows(const call *a, int64_t image, int64_t from, int64_t to, bnc_real *x_memory,
+                     bnc_real *dy_memory, bnc_real *sums)
+{
+    const conv_plan *p = &a->p;
+    const int last = p->g->channels_last;
+    const bnc_real *x = a->x + image * p->in.channels * p->in.h * p->in.w,
+                   *dy = a->dy + image * p->out.channels * p->out.h * p->out.w;
+    int64_t low, high;
+    conv_plan_rows(p, from, to, &low, &high);
+    for (int64_t group = 0; group < p->groups; group++, sums += a->size / p->groups) {
+        band b = {.x = x, .from = from, .to = to, .x_pitch = p->in.group};
+        b.x_row = p->in.w * b.x_pitch;
+        if (p->copies) {
+            conv_copy_rows(&p->in, last, x, group, low, high, p->left, p->right, x_memory);
+            b.low = low, b.x_row = (p->left + p->in.w + p->right) * b.x_pitch;
+            b.x = x_memory + p->left * b.x_pitch;
+        }
+        b.dy = dy + from * p->out.w * p->out.channels + group * p->out.group,
+        b.dy_pitch = p->out.channels;
+        if (a->turns) {
+            turn_rows(a, dy, group, from, to, dy_memory);
+            b.dy = dy_memory, b.dy_pitch = a->wide;
+        }
+        add_band(a, &b, sums);
+    }
+}
+
+/* The output rows of a part, over all images, in bands that stay in cache. */
 static void sum_part(int64_t part, void *arg)
 {
     call *a = arg;
-    const conv_sizes *s = &a->s;
-    const int64_t begin = s->bands * part / a->parts, end = s->bands * (part + 1) / a->parts;
-    bnc_real *cols = NULL;
-    const int64_t room = s->depthwise ? a->size : (s->taps + s->cout) * s->band;
-    if (!s->direct && !(cols = bnc_pool_get((size_t)room * sizeof(bnc_real)))) {
+    const conv_plan *p = &a->p;
+    const bnc_conv *g = p->g;
+    bnc_real *sums = a->sums + part * a->size;
+    const int64_t all = g->n * g->oh, begin = all * part / a->parts,
+                  end = all * (part + 1) / a->parts;
+    const int64_t rows = p->band * g->sh + (g->kh - 1) * g->dh + 1,
+                  row = (p->left + p->in.w + p->right) * p->in.group;
+    const size_t x_bytes = bnc_padded(
+                     p->copies ? (size_t)(bnc_min(rows, g->h) * row) * sizeof(bnc_real) : 0),
+                 dy_bytes = a->turns ? (size_t)(p->band * g->ow * a->wide) * sizeof(bnc_real) : 0;
+    char *memory = bnc_pool_get(x_bytes + dy_bytes);
+    if (!memory) {
         atomic_store(&a->failed, 1);
         return;
     }
-    if (begin == end) memset(sums_of(a, part), 0, (size_t)a->size * sizeof(bnc_real));
-    for (int64_t band = begin; band < end; band++)
-        for (int64_t group = 0; group < s->steps; group++)
-            (s->g->channels_last ? add_last : add_first)(
-                a, group, band * s->band, bnc_min(s->total, (band + 1) * s->band), cols,
-                sums_of(a, part) + group * s->cout * s->taps, band > begin);
-    bnc_pool_put(cols);
+    memset(sums, 0, (size_t)a->size * sizeof *sums);
+    for (int64_t r = begin, next; r < end; r = next) {
+        const int64_t image = r / g->oh, from = r % g->oh;
+        next = bnc_min(bnc_min(end, (image + 1) * g->oh), r + p->band);
+        add_rows(a, image, from, from + next - r, (bnc_real *)memory,
+                 (bnc_real *)(memory + x_bytes), sums);
+    }
+    bnc_pool_put(memory);
+}
+
+/* A 1x1 kernel with channels last: sums lie as the weight does, dY^T X of the part's pixels. */
+static void multiply_part(int64_t part, void *arg)
+{
+    const call *a = arg;
+    const bnc_conv *g = a->p.g;
+    const int64_t all = g->n * g->h * g->w, begin = all * part / a->parts,
+                  end = all * (part + 1) / a->parts;
+    KERNELS->gemm(1, a->dy + begin * g->co, g->co, a->x + begin * g->ci, g->ci,
+                  a->sums + part * a->size, g->ci, g->co, g->ci, end - begin, 0);
 }
 
 enum { MERGE_BLOCK = 4096 };
@@ -92,95 +178,70 @@ static void merge_block(int64_t chunk, void *arg)
     const call *a = arg;
     const int64_t at = chunk * MERGE_BLOCK, n = bnc_min(MERGE_BLOCK, a->size - at);
     for (int64_t part = 1; part < a->parts; part++)
-        KERNELS->add_rows(sums_of(a, part) + at, 0, a->sums + at, 0, 1, 1, n);
+        KERNELS->add_rows(a->sums + part * a->size + at, 0, a->sums + at, 0, 1, 1, n);
 }
 
-/* dweight (out, cin, k, l) from the merged sums. */
+/* dweight (co, in, kh, kw) from the merged sums. */
 static void unpack(const call *a, bnc_real *dweight)
 {
-    const conv_sizes *s = &a->s;
-    if (s->depthwise)
-        KERNELS->transpose(a->sums, s->g->co, 1, dweight, s->kernel, s->kernel, s->g->co);
-    else if (s->g->channels_last)
-        for (int64_t o = 0; o < s->g->co; o++)
-            KERNELS->transpose(a->sums + o * s->taps, s->cin, 1, dweight + o * s->taps, s->kernel,
-                               s->kernel, s->cin);
-    else
-        for (int64_t group = 0; group < s->g->groups; group++)
-            KERNELS->transpose(a->sums + group * s->taps * s->cout, s->cout, 1,
-                               dweight + group * s->cout * s->taps, s->taps, s->taps, s->cout);
+    const conv_plan *p = &a->p;
+    const bnc_conv *g = p->g;
+    const int64_t kernel = g->kh * g->kw, in = p->in.group;
+    if (p->depthwise) {
+        KERNELS->transpose(a->sums, g->ci, 1, dweight, kernel, kernel, g->ci);
+        return;
+    }
+    for (int64_t o = 0; o < g->co; o++, dweight += in * kernel) {
+        const int64_t group = o / p->out.group, channel = o % p->out.group;
+        const bnc_real *from = a->sums + group * (a->size / p->groups) +
+                               channel / p->block * kernel * in * p->block + channel % p->block;
+        for (int64_t t = 0; t < kernel; t++)
+            for (int64_t c = 0; c < in; c++)
+                dweight[c * kernel + t] = from[(t * in + c) * p->block];
+    }
+}
+
+static void plan_sums(call *a, const bnc_conv *g)
+{
+    conv_plan *p = &a->p;
+    const int64_t pads = bnc_max(0, (g->ow - 1) * g->sw + g->kw - g->pw - g->w);
+    a->together = !p->depthwise && p->in.group <= FEW_CHANNELS && g->dw == 1 && g->kw > 1;
+    p->left = a->together ? g->pw : 0; /* others skip what is outside */
+    p->right = a->together ? pads : 0;
+    p->copies = !g->channels_last || p->groups > 1 || p->left || p->right;
+    a->wide = p->depthwise ? g->co : p->blocks * p->block;
+    a->turns = !g->channels_last || a->wide != p->out.group;
+    a->size = (p->depthwise ? 1 : p->groups * p->in.group) * g->kh * g->kw * a->wide;
+}
+
+/* Parts of the sums, and memory for all of them; 0 when there is none. */
+static int take_sums(call *a, int64_t units, int64_t work)
+{
+    const int64_t room = PARTS_BYTES / (int64_t)sizeof(bnc_real) / a->size;
+    a->parts = bnc_max(1, bnc_min(bnc_min(MAX_PARTS, units), bnc_min(work / PART_WORK, room)));
+    a->sums = bnc_pool_get((size_t)(a->parts * a->size) * sizeof(bnc_real));
+    return a->sums != NULL;
 }
 
 int BNC_OP(conv_weight_gradient)(const bnc_conv *g, const void *x, const void *dy, void *dweight)
 {
-    call a = {.s = conv_sizes_of(g),
-              .x = x,
-              .dy = dy,
-              .size = g->co * (g->ci / g->groups) * g->kh * g->kw};
-    const int64_t work = a.s.total * a.size,
-                  room = PARTS_BYTES / (int64_t)sizeof(bnc_real) / a.size;
-    a.parts = bnc_max(1, bnc_min(bnc_min(MAX_PARTS, a.s.bands), bnc_min(work / PART_WORK, room)));
-    const int in_place = g->channels_last && a.s.kernel == 1; /* the sums lie as the weight does */
-    const int64_t arrays = a.parts - in_place;
-    bnc_real *scratch = arrays ? bnc_pool_get((size_t)(arrays * a.size) * sizeof(bnc_real)) : NULL;
-    if (arrays && !scratch) return BNC_NO_MEMORY;
-    a.sums = in_place ? dweight : scratch;
-    a.others = in_place ? scratch : scratch + a.size;
-    const int threads = conv_threads(&a.s);
-    bnc_run(sum_part, &a, a.parts, threads);
-    if (a.parts > 1) bnc_run(merge_block, &a, bnc_ceil_div(a.size, MERGE_BLOCK), threads);
-    if (!in_place) unpack(&a, dweight);
-    bnc_pool_put(scratch);
-    return a.failed ? BNC_NO_MEMORY : 0;
-}
-
-/* ---- bias gradient ---- */
-
-enum { BIAS_PART_WORK = 1 << 16 };
-
-typedef struct {
-    int64_t n, channels, pixels, parts;
-    int channels_last;
-    const bnc_real *dy;
-    bnc_real *sums; /* parts x channels */
-} bias_call;
-
-/* Some images: a product with a vector of ones, which sums in blocks as all products do. */
-static void sum_bias_part(int64_t part, void *arg)
-{
-    const bias_call *a = arg;
-    const bnc_real one = 1;
-    const int64_t begin = a->n * part / a->parts, end = a->n * (part + 1) / a->parts,
-                  size = a->channels * a->pixels;
-    bnc_real *sums = a->sums + part * a->channels;
-    if (a->channels_last || begin == end) {
-        KERNELS->gemm(1, &one, 0, a->dy + begin * size, a->channels, sums, a->channels, 1,
-                      a->channels, (end - begin) * a->pixels, 0);
-        return;
+    call a = {.x = x, .dy = dy};
+    const int64_t pixels = g->n * g->oh * g->ow,
+                  weights = g->co * (g->ci / g->groups) * g->kh * g->kw;
+    const int product = g->channels_last && conv_is_product(g), threads = conv_threads(g);
+    if (!conv_plan_make(&a.p, g, 0)) return BNC_NO_MEMORY;
+    plan_sums(&a, g);
+    if (product) a.size = weights;
+    if (take_sums(&a, product ? bnc_ceil_div(pixels, 32) : g->n * g->oh, pixels * weights)) {
+        bnc_run(product ? multiply_part : sum_part, &a, a.parts, threads);
+        if (a.parts > 1) bnc_run(merge_block, &a, bnc_ceil_div(a.size, MERGE_BLOCK), threads);
+        if (product)
+            memcpy(dweight, a.sums, (size_t)weights * sizeof(bnc_real));
+        else if (!a.failed)
+            unpack(&a, dweight);
     }
-    for (int64_t i = begin; i < end; i++)
-        KERNELS->gemm(0, a->dy + i * size, a->pixels, &one, 0, sums, 1, a->channels, 1, a->pixels,
-                      i > begin);
-}
-
-/* dbias[c] = sum of dy over all images and pixels: dy (n, channels, pixels), or (n, pixels,
- * channels) if channels_last */
-int BNC_OP(conv_bias_gradient)(int64_t n, int64_t channels, int64_t pixels, int channels_last,
-                               const void *dy, void *dbias)
-{
-    const int64_t work = n * channels * pixels;
-    bias_call a = {n, channels, pixels, 1, channels_last, dy, dbias};
-    a.parts = bnc_max(1, bnc_min(bnc_min(MAX_PARTS, n), work / BIAS_PART_WORK));
-    bnc_real *scratch = NULL;
-    if (a.parts > 1 && !(scratch = bnc_pool_get((size_t)(a.parts * channels) * sizeof(bnc_real))))
-        return BNC_NO_MEMORY;
-    if (scratch) a.sums = scratch;
-    bnc_run(sum_bias_part, &a, a.parts, bnc_threads(work, BIAS_PART_WORK));
-    if (scratch) {
-        memcpy(dbias, scratch, (size_t)channels * sizeof(bnc_real));
-        for (int64_t part = 1; part < a.parts; part++)
-            KERNELS->add_rows(scratch + part * channels, 0, dbias, 0, 1, 1, channels);
-    }
-    bnc_pool_put(scratch);
-    return 0;
+    const int failed = a.failed || !a.sums;
+    bnc_pool_put(a.sums);
+    conv_plan_free(&a.p);
+    return failed ? BNC_NO_MEMORY : BNC_OK;
 }
