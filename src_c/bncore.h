@@ -361,6 +361,10 @@ const char *bnc_isa_name(int isa);
 int bnc_isa_available(int isa);
 int bnc_isa_select(int isa); /* 0, or 1 if not available; not to be called while ops run */
 
+/* Whether convolutions may take Winograd's way, which rounds differently and spreads infinities over a tile. */
+void bnc_set_winograd(int on);
+int bnc_winograd(void);
+
 int bnc_runtime_start(void); /* once, at import: fork handlers */
 
 #endif

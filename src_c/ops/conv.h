@@ -9,7 +9,7 @@
 #ifndef BNC_OPS_CONV_H
 #define BNC_OPS_CONV_H
 
-#include "op.h"
+#include "conv_finish.h"
 
 /* Output pixel (i, j) of rows x columns is pixel (first_row + i out_row, first_column + j out_column) of the output image,
  * and sums over input pixels (i in_row + row_at[k], j in_column + column_at[l]), 0 outside of the image, times the weights
@@ -43,6 +43,20 @@ typedef struct {
     int64_t band, bands;   /* output rows of a chunk; chunks of an image */
 } conv_plan;
 
+/* One call, in either direction: x to y, or dy to dx. */
+typedef struct {
+    conv_plan p;
+    conv_finish finish;
+    const bnc_real *from, *weight; /* weight: packed */
+} conv_call;
+
+/* Output rows of one image and group while they are computed: in the output itself with channels last, else in scratch
+ * memory. From a pixel, and from a row, to the next. */
+typedef struct {
+    bnc_real *at;
+    int64_t pitch, row;
+} conv_rows;
+
 #define conv_plan_make BNC_OP(conv_plan_make)
 #define conv_plan_free BNC_OP(conv_plan_free)
 #define conv_plan_rows BNC_OP(conv_plan_rows)
@@ -50,6 +64,12 @@ typedef struct {
 #define conv_copy_rows BNC_OP(conv_copy_rows)
 #define conv_threads BNC_OP(conv_threads)
 #define conv_depthwise_row BNC_OP(conv_depthwise_row)
+#define conv_rows_of BNC_OP(conv_rows_of)
+#define conv_rows_done BNC_OP(conv_rows_done)
+#define conv_direct BNC_OP(conv_direct)
+#define conv_winograd BNC_OP(conv_winograd)
+#define conv_winograd_fits BNC_OP(conv_winograd_fits)
+#define conv_product BNC_OP(conv_product)
 
 /* 0 when there is no memory. */
 int conv_plan_make(conv_plan *p, const bnc_conv *g, int backward);
@@ -61,9 +81,11 @@ void conv_plan_rows(const conv_plan *p, int64_t from, int64_t to, int64_t *low, 
 /* The weight (co, ci / groups, kh, kw) in the order in which views read it; NULL when there is no memory. */
 bnc_real *conv_pack(const conv_plan *p, const bnc_real *weight, int threads);
 
-/* Rows [low, high) of one group's channels of an image, to (rows, left + w + right, channels), with zeros at the sides. */
+/* Rows [low, high) of one group's channels of an image, to (rows, left + w + right, pitch), with zeros at the sides, in channels
+ * that do not exist, and in rows outside of the image. */
 void conv_copy_rows(const conv_image *image, int channels_last, const bnc_real *x, int64_t group,
-                    int64_t low, int64_t high, int64_t left, int64_t right, bnc_real *to);
+                    int64_t low, int64_t high, int64_t left, int64_t right, int64_t pitch,
+                    bnc_real *to);
 
 /* Threads worth starting for one of the three products. */
 int conv_threads(const bnc_conv *g);
@@ -89,6 +111,19 @@ static inline void conv_row_taps(const conv_plan *p, const conv_view *v, int64_t
 
 /* Row i of a view of a depthwise convolution. */
 void conv_depthwise_row(const conv_plan *p, const conv_view *v, const conv_work *w, int64_t i);
+
+/* Where output rows from `from` on go, and what becomes of rows [from, to) when all are there: bias, residual, ReLU. */
+conv_rows conv_rows_of(const conv_call *a, int64_t image, int64_t group, int64_t from,
+                       bnc_real *scratch);
+void conv_rows_done(const conv_call *a, int64_t image, int64_t group, int64_t from, int64_t to,
+                    const bnc_real *scratch);
+
+/* The ways to compute a call; an error code. Winograd's is for 3x3 kernels without strides; 1x1 kernels are products. */
+int conv_direct(conv_call *a, int threads);
+int conv_winograd_fits(const conv_plan *p);
+int conv_winograd(conv_call *a, int threads);
+int conv_product(const bnc_conv *g, int backward, const bnc_real *from, const bnc_real *weight,
+                 const conv_finish *finish);
 
 /* One channel a group, in and out. */
 static inline int conv_is_depthwise(const bnc_conv *g)

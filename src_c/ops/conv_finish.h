@@ -5,7 +5,7 @@
 #include "op.h"
 
 typedef struct {
-    bnc_real *to; /* the output images, with which the residual's places agree */
+    bnc_real *to; /* the output images; the residual is laid out as they are */
     const bnc_real *bias, *residual;
     int relu, channels_last;
 } conv_finish;

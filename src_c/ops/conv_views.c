@@ -211,23 +211,41 @@ bnc_real *conv_pack(const conv_plan *p, const bnc_real *weight, int threads)
     return a.packed;
 }
 
-void conv_copy_rows(const conv_image *image, int channels_last, const bnc_real *x, int64_t group,
-                    int64_t low, int64_t high, int64_t left, int64_t right, bnc_real *to)
+/* Rows [low, high) of the image, w + around pixels of `pitch` values apart. */
+static void copy_inside(const conv_image *image, int channels_last, const bnc_real *x,
+                        int64_t group, int64_t low, int64_t high, int64_t around, int64_t pitch,
+                        bnc_real *to)
 {
-    const int64_t c = image->group, w = image->w, row = (left + w + right) * c;
-    if (!channels_last && !left && !right) { /* rows follow each other on both sides */
-        KERNELS->transpose(x + (group * c * image->h + low) * w, image->h * w, 1, to, c, c,
-                           (high - low) * w);
-        return;
-    }
-    for (int64_t r = low; r < high; r++, to += row) {
-        memset(to, 0, (size_t)(left * c) * sizeof *to);
+    const int64_t c = image->group, w = image->w, plane = image->h * w;
+    const int64_t rows = around ? high - low : 1, n = around ? w : (high - low) * w;
+    for (int64_t r = 0; r < rows; r++, to += (w + around) * pitch) {
+        const int64_t at = (low + r) * w; /* without borders rows follow each other on both sides */
         if (channels_last)
-            KERNELS->copy_rows(x + r * w * image->channels + group * c, image->channels, 1,
-                               to + left * c, c, w, c);
+            KERNELS->copy_rows(x + at * image->channels + group * c, image->channels, 1, to, pitch,
+                               n, c);
         else
-            KERNELS->transpose(x + (group * c * image->h + r) * w, image->h * w, 1, to + left * c,
-                               c, c, w);
-        memset(to + (left + w) * c, 0, (size_t)(right * c) * sizeof *to);
+            KERNELS->transpose(x + group * c * plane + at, plane, 1, to, pitch, c, n);
     }
+}
+
+void conv_copy_rows(const conv_image *image, int channels_last, const bnc_real *x, int64_t group,
+                    int64_t low, int64_t high, int64_t left, int64_t right, int64_t pitch,
+                    bnc_real *to)
+{
+    const int64_t row = (left + image->w + right) * pitch, first = bnc_max(0, low),
+                  end = bnc_max(first, bnc_min(image->h, high));
+    bnc_real *inside = to + (first - low) * row;
+    if (pitch > image->group) {
+        memset(to, 0, (size_t)((high - low) * row) * sizeof *to);
+    } else {
+        memset(to, 0, (size_t)(bnc_min(first, high) - low) * (size_t)row * sizeof *to);
+        for (int64_t r = 0; r < end - first && left + right; r++) {
+            memset(inside + r * row, 0, (size_t)(left * pitch) * sizeof *to);
+            memset(inside + (r + 1) * row - right * pitch, 0, (size_t)(right * pitch) * sizeof *to);
+        }
+        if (high > end)
+            memset(to + (end - low) * row, 0, (size_t)((high - end) * row) * sizeof *to);
+    }
+    copy_inside(image, channels_last, x, group, first, end, left + right, pitch,
+                inside + left * pitch);
 }

@@ -83,26 +83,6 @@ static void add_band(const call *a, const band *b, bnc_real *sums)
         }
 }
 
-/* Rows [from, to) of one group of dy, to (pixels, wide), with zeros for channels that do not exist. */
-static void turn_rows(const call *a, const bnc_real *dy, int64_t group, int64_t from, int64_t to,
-                      bnc_real *turned)
-{
-    const conv_plan *p = &a->p;
-    const int64_t c = p->out.group, pixels = (to - from) * p->out.w;
-    conv_image rows = p->out;
-    if (a->wide == c) {
-        conv_copy_rows(&rows, p->g->channels_last, dy, group, from, to, 0, 0, turned);
-        return;
-    }
-    memset(turned, 0, (size_t)(pixels * a->wide) * sizeof *turned);
-    const int64_t plane = p->out.h * p->out.w, at = from * p->out.w;
-    if (p->g->channels_last)
-        KERNELS->copy_rows(dy + at * p->out.channels + group * c, p->out.channels, 1, turned,
-                           a->wide, pixels, c);
-    else
-        KERNELS->transpose(dy + group * c * plane + at, plane, 1, turned, a->wide, c, pixels);
-}
-
 /* Output rows [from, to) of an image, all groups; memory for copies of x and dy. */
 static void add_rows(const call *a, int64_t image, int64_t from, int64_t to, bnc_real *x_memory,
                      bnc_real *dy_memory, bnc_real *sums)
@@ -117,14 +97,15 @@ static void add_rows(const call *a, int64_t image, int64_t from, int64_t to, bnc
         band b = {.x = x, .from = from, .to = to, .x_pitch = p->in.group};
         b.x_row = p->in.w * b.x_pitch;
         if (p->copies) {
-            conv_copy_rows(&p->in, last, x, group, low, high, p->left, p->right, x_memory);
+            conv_copy_rows(&p->in, last, x, group, low, high, p->left, p->right, b.x_pitch,
+                           x_memory);
             b.low = low, b.x_row = (p->left + p->in.w + p->right) * b.x_pitch;
             b.x = x_memory + p->left * b.x_pitch;
         }
         b.dy = dy + from * p->out.w * p->out.channels + group * p->out.group,
         b.dy_pitch = p->out.channels;
         if (a->turns) {
-            turn_rows(a, dy, group, from, to, dy_memory);
+            conv_copy_rows(&p->out, last, dy, group, from, to, 0, 0, a->wide, dy_memory);
             b.dy = dy_memory, b.dy_pitch = a->wide;
         }
         add_band(a, &b, sums);

@@ -1,0 +1,61 @@
+/* Convolutions with 1x1 kernels that see every pixel: products of the images with the weight. */
+#include "conv.h"
+
+/* Pixels of a chunk, as many as leave so many chunks. */
+enum { FEW_PIXELS = 32, MANY_PIXELS = 256, CHUNKS = 16 };
+
+typedef struct {
+    const bnc_conv *g;
+    const conv_finish *finish;
+    const bnc_real *from,
+        *weight; /* weight: (in, out) with channels last, as it is with channels first */
+    int backward;
+    int64_t in, out, pixels, per, per_image; /* per: pixels of a chunk */
+} product;
+
+static void product_chunk(int64_t k, void *arg)
+{
+    const product *a = arg;
+    const int64_t image = k / a->per_image, first = k % a->per_image * a->per,
+                  count = bnc_min(a->per, a->pixels - first);
+    const bnc_real *x = a->from + image * a->in * a->pixels;
+    bnc_real *y = a->finish->to + image * a->out * a->pixels;
+    if (a->g->channels_last) {
+        y += first * a->out;
+        KERNELS->gemm(0, x + first * a->in, a->in, a->weight, a->out, y, a->out, count, a->out,
+                      a->in, 0);
+        conv_finish_rows(a->finish, y, a->out, 0, a->out, count);
+        return;
+    }
+    y += first;
+    KERNELS->gemm(a->backward, a->weight, a->g->ci, x + first, a->pixels, y, a->pixels, a->out,
+                  count, a->in, 0);
+    conv_finish_rows(a->finish, y, a->pixels, 0, a->out, count);
+}
+
+int conv_product(const bnc_conv *g, int backward, const bnc_real *from, const bnc_real *weight,
+                 const conv_finish *finish)
+{
+    const int64_t images = g->channels_last ? 1 : g->n; /* with channels last all are one matrix */
+    product a = {.g = g,
+                 .finish = finish,
+                 .from = from,
+                 .weight = weight,
+                 .backward = backward,
+                 .in = backward ? g->co : g->ci,
+                 .out = backward ? g->ci : g->co,
+                 .pixels = g->h * g->w * (g->channels_last ? g->n : 1)};
+    const int64_t fair = bnc_ceil_div(a.pixels * images, CHUNKS * FEW_PIXELS) * FEW_PIXELS;
+    a.per = bnc_max(FEW_PIXELS, bnc_min(fair, MANY_PIXELS));
+    a.per_image = bnc_ceil_div(a.pixels, a.per);
+    bnc_real *turned = NULL;
+    if (g->channels_last && !backward) {
+        if (!(turned = bnc_pool_get((size_t)(g->ci * g->co) * sizeof(bnc_real))))
+            return BNC_NO_MEMORY;
+        KERNELS->transpose(weight, g->ci, 1, turned, g->co, g->co, g->ci);
+        a.weight = turned;
+    }
+    bnc_run(product_chunk, &a, images * a.per_image, conv_threads(g));
+    bnc_pool_put(turned);
+    return BNC_OK;
+}
