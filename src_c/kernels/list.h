@@ -118,6 +118,10 @@ K(depthwise_weight_sums, (const struct bnc_conv_pixels *p, const bnc_real *x, co
 K(winograd_input,
   (const bnc_real *x, int64_t row, int64_t channels, int64_t tiles, bnc_real *v, int64_t slab))
 K(winograd_weight, (const bnc_real *g, int64_t pitch, int64_t out, bnc_real *u, int64_t slab))
+K(winograd_gradient,
+  (const bnc_real *dy, int64_t row, int64_t channels, int64_t tiles, bnc_real *z, int64_t slab))
+K(winograd_weight_gradient,
+  (const bnc_real *u, int64_t slab, int64_t out, bnc_real *g, int64_t pitch))
 K(winograd_output, (const bnc_real *m, int64_t slab, int64_t padded, int64_t channels, int64_t rows,
                     int64_t columns, bnc_real *y, int64_t row, int64_t step))
 /* copies.c: what a convolution moves around its products */

@@ -73,6 +73,15 @@ BNC_INLINE void output_tile(const bnc_real *m, int64_t slab, vreal y[4])
     }
 }
 
+/* Of a tile at the end of an image or of the channels, what exists. */
+static void store_some(const vreal pixel[4], int64_t rows, int64_t columns, int64_t lanes,
+                       bnc_real *y, int64_t row, int64_t step)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            vstore_part(y + i * row + j * step, pixel[2 * i + j], lanes);
+}
+
 /* y: the first of `rows` (1 or 2) by `columns` (of two a tile, the last may be missing) output pixels, of which the first
  * `channels` of `padded` channels exist; pixels `step`, rows `row` apart */
 void BNC_KERNEL(winograd_output)(const bnc_real *restrict m, int64_t slab, int64_t padded,
@@ -81,16 +90,61 @@ void BNC_KERNEL(winograd_output)(const bnc_real *restrict m, int64_t slab, int64
 {
     for (int64_t j = 0; j < columns; j += 2, m += padded, y += 2 * step)
         for (int64_t c = 0; c < channels; c += VL) {
-            const int64_t lanes = channels - c < VL ? channels - c : VL;
             vreal pixel[4];
             output_tile(m + c, slab, pixel);
-            for (int q = 0; q < 4; q++) {
-                bnc_real *to = y + q / 2 * row + q % 2 * step + c;
-                if (q / 2 >= rows || j + q % 2 >= columns) continue;
-                if (lanes == VL)
-                    vstore(to, pixel[q]);
-                else
-                    vstore_part(to, pixel[q], lanes);
+            if (rows == 2 && j + 1 < columns && c + VL <= channels)
+#pragma GCC unroll 4
+                for (int q = 0; q < 4; q++) vstore(y + q / 2 * row + q % 2 * step + c, pixel[q]);
+            else
+                store_some(pixel, rows, columns - j < 2 ? 1 : 2,
+                           channels - c < VL ? channels - c : VL, y + c, row, step);
+        }
+}
+
+/* A dy A' of two by two gradients of outputs: what the weight's gradient multiplies. dy as x of winograd_input, z as its v. */
+void BNC_KERNEL(winograd_gradient)(const bnc_real *restrict dy, int64_t row, int64_t channels,
+                                   int64_t tiles, bnc_real *restrict z, int64_t slab)
+{
+#define GRADIENT_STEP(a, b, to0, to1, to2, to3) \
+    to0 = (a), to1 = (a) + (b), to2 = (a) - (b), to3 = -(b)
+    for (int64_t t = 0; t < tiles; t++, dy += 2 * channels, z += channels)
+        for (int64_t c = 0; c < channels; c += VL) {
+            vreal half[4][2], whole[4];
+#pragma GCC unroll 2
+            for (int j = 0; j < 2; j++)
+                GRADIENT_STEP(vload(dy + j * channels + c), vload(dy + j * channels + c + row),
+                              half[0][j], half[1][j], half[2][j], half[3][j]);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                GRADIENT_STEP(half[i][0], half[i][1], whole[0], whole[1], whole[2], whole[3]);
+#pragma GCC unroll 4
+                for (int j = 0; j < 4; j++) vstore(z + (4 * i + j) * slab + c, whole[j]);
             }
         }
+#undef GRADIENT_STEP
+}
+
+/* G' u G of `out` columns (whole vectors) of one input channel, u as that of winograd_weight: the gradients of its 3x3 weights,
+ * to g + tap * pitch */
+void BNC_KERNEL(winograd_weight_gradient)(const bnc_real *restrict u, int64_t slab, int64_t out,
+                                          bnc_real *restrict g, int64_t pitch)
+{
+    const vreal half = vset((bnc_real)0.5);
+#define SUM_STEP(a, b, c, d, to0, to1, to2) \
+    to0 = (a) + ((b) + (c)) * half, to1 = ((b) - (c)) * half, to2 = ((b) + (c)) * half + (d)
+    for (int64_t o = 0; o < out; o += VL) {
+        vreal first[3][4], all[3];
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++)
+            SUM_STEP(vload(u + j * slab + o), vload(u + (4 + j) * slab + o),
+                     vload(u + (8 + j) * slab + o), vload(u + (12 + j) * slab + o), first[0][j],
+                     first[1][j], first[2][j]);
+#pragma GCC unroll 3
+        for (int k = 0; k < 3; k++) {
+            SUM_STEP(first[k][0], first[k][1], first[k][2], first[k][3], all[0], all[1], all[2]);
+#pragma GCC unroll 3
+            for (int l = 0; l < 3; l++) vstore(g + (3 * k + l) * pitch + o, all[l]);
+        }
+    }
+#undef SUM_STEP
 }

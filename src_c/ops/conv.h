@@ -69,6 +69,7 @@ typedef struct {
 #define conv_direct BNC_OP(conv_direct)
 #define conv_winograd BNC_OP(conv_winograd)
 #define conv_winograd_fits BNC_OP(conv_winograd_fits)
+#define conv_winograd_weight BNC_OP(conv_winograd_weight)
 #define conv_product BNC_OP(conv_product)
 
 /* 0 when there is no memory. */
@@ -122,6 +123,8 @@ void conv_rows_done(const conv_call *a, int64_t image, int64_t group, int64_t fr
 int conv_direct(conv_call *a, int threads);
 int conv_winograd_fits(const conv_plan *p);
 int conv_winograd(conv_call *a, int threads);
+int conv_winograd_weight(const conv_plan *p, const bnc_real *x, const bnc_real *dy,
+                         bnc_real *dweight, int threads);
 int conv_product(const bnc_conv *g, int backward, const bnc_real *from, const bnc_real *weight,
                  const conv_finish *finish);
 

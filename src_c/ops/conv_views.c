@@ -218,11 +218,12 @@ static void copy_inside(const conv_image *image, int channels_last, const bnc_re
 {
     const int64_t c = image->group, w = image->w, plane = image->h * w;
     const int64_t rows = around ? high - low : 1, n = around ? w : (high - low) * w;
+    const int one_run = c == image->channels && pitch == c; /* of all pixels of a row */
     for (int64_t r = 0; r < rows; r++, to += (w + around) * pitch) {
         const int64_t at = (low + r) * w; /* without borders rows follow each other on both sides */
         if (channels_last)
             KERNELS->copy_rows(x + at * image->channels + group * c, image->channels, 1, to, pitch,
-                               n, c);
+                               one_run ? 1 : n, one_run ? n * c : c);
         else
             KERNELS->transpose(x + group * c * plane + at, plane, 1, to, pitch, c, n);
     }

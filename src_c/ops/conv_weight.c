@@ -204,25 +204,34 @@ static int take_sums(call *a, int64_t units, int64_t work)
     return a->sums != NULL;
 }
 
+/* All output rows, directly; with a 1x1 kernel (`product`) as one product of matrices. */
+static int sum_all(call *a, int product, void *dweight, int threads)
+{
+    const bnc_conv *g = a->p.g;
+    const int64_t pixels = g->n * g->oh * g->ow,
+                  weights = g->co * (g->ci / g->groups) * g->kh * g->kw;
+    plan_sums(a, g);
+    if (product) a->size = weights;
+    if (!take_sums(a, product ? bnc_ceil_div(pixels, 32) : g->n * g->oh, pixels * weights))
+        return BNC_NO_MEMORY;
+    bnc_run(product ? multiply_part : sum_part, a, a->parts, threads);
+    if (a->parts > 1) bnc_run(merge_block, a, bnc_ceil_div(a->size, MERGE_BLOCK), threads);
+    if (product)
+        memcpy(dweight, a->sums, (size_t)weights * sizeof(bnc_real));
+    else if (!a->failed)
+        unpack(a, dweight);
+    bnc_pool_put(a->sums);
+    return a->failed ? BNC_NO_MEMORY : BNC_OK;
+}
+
 int BNC_OP(conv_weight_gradient)(const bnc_conv *g, const void *x, const void *dy, void *dweight)
 {
     call a = {.x = x, .dy = dy};
-    const int64_t pixels = g->n * g->oh * g->ow,
-                  weights = g->co * (g->ci / g->groups) * g->kh * g->kw;
     const int product = g->channels_last && conv_is_product(g), threads = conv_threads(g);
     if (!conv_plan_make(&a.p, g, 0)) return BNC_NO_MEMORY;
-    plan_sums(&a, g);
-    if (product) a.size = weights;
-    if (take_sums(&a, product ? bnc_ceil_div(pixels, 32) : g->n * g->oh, pixels * weights)) {
-        bnc_run(product ? multiply_part : sum_part, &a, a.parts, threads);
-        if (a.parts > 1) bnc_run(merge_block, &a, bnc_ceil_div(a.size, MERGE_BLOCK), threads);
-        if (product)
-            memcpy(dweight, a.sums, (size_t)weights * sizeof(bnc_real));
-        else if (!a.failed)
-            unpack(&a, dweight);
-    }
-    const int failed = a.failed || !a.sums;
-    bnc_pool_put(a.sums);
+    const int error = !product && conv_winograd_fits(&a.p)
+                          ? conv_winograd_weight(&a.p, x, dy, dweight, threads)
+                          : sum_all(&a, product, dweight, threads);
     conv_plan_free(&a.p);
-    return failed ? BNC_NO_MEMORY : BNC_OK;
+    return error;
 }
