@@ -57,6 +57,14 @@ cdef extern from "bncore.h" nogil:
         int threads, limit
         bint cut, little, streaming
         bnc_rows_thresholds at
+    ctypedef struct bnc_group_thresholds:
+        int64_t chunk, most_partials, few_chunks, short_group, one_thread, grain
+    ctypedef struct bnc_group_plan:
+        int64_t n, a, c, s, groups, tile_items, tile_groups, chunk_items, blocks, group_blocks
+        int64_t chunks, reduction_chunks, width, slab, part, pass_chunks, bytes, cache_share
+        int threads, limit, pass_threads
+        bint backward, turned, merged, direct, columns, inside, little, streaming
+        bnc_group_thresholds at
     ctypedef struct bnc_group_norm:
         int64_t n, a, c, s, groups
         const void* x
@@ -191,6 +199,8 @@ cdef extern from "bncore.h" nogil:
         int (*norm_plan)(const bnc_norm*, int, bnc_norm_plan*) noexcept nogil
         int (*norm_backward_plan)(const bnc_norm_gradient*, bnc_norm_plan*) noexcept nogil
         int (*rows_plan)(int64_t, int64_t, int, bnc_rows_plan*) noexcept nogil
+        int (*group_plan)(int64_t, int64_t, int64_t, int64_t, int64_t, int,
+                          bnc_group_plan*) noexcept nogil
         int (*group_norm)(const bnc_group_norm*) noexcept nogil
         int (*group_norm_backward)(const bnc_group_norm_gradient*) noexcept nogil
         int (*rows_norm)(const bnc_rows*) noexcept nogil

@@ -37,3 +37,14 @@ def rows_plan(str op, int64_t rows, int64_t d, bint double_):
     cdef bnc_rows_plan plan
     ops.rows_plan(rows, d, op == "backward", &plan)
     return plan
+
+
+def group_plan(str op, int64_t n, int64_t a, int64_t c, int64_t s, int64_t groups, bint double_):
+    """Choices of group norm, "forward" or "backward", on an array (n, a, c, s): bnc_group_plan.
+
+    No size may be 0; `groups` divides c.
+    """
+    cdef const bnc_ops* ops = &bnc_ops_f64 if double_ else &bnc_ops_f32
+    cdef bnc_group_plan plan
+    ops.group_plan(n, a, c, s, groups, op == "backward", &plan)
+    return plan

@@ -257,6 +257,32 @@ typedef struct {
     bnc_rows_thresholds at;
 } bnc_rows_plan;
 
+/* Thresholds of ops/group_tiles.h, norm_layout.h and op.h: in elements, or counted. */
+typedef struct {
+    int64_t chunk, most_partials, few_chunks, short_group, one_thread, grain;
+} bnc_group_thresholds;
+
+/* How group or instance norm runs on x (n, a, c, s): tiles of tile_groups groups of tile_items samples are measured, then
+ * written; backward takes one sample at a time. Chunks of chunk_items samples, `blocks` x `group_blocks` of them, are
+ * shared out among threads, or, where these are `inside`, each tile in turn. A sample's part of a tile has `part` values. */
+typedef struct {
+    int64_t n, a, c, s, groups;
+    int backward;
+    int64_t tile_items, tile_groups, chunk_items, blocks, group_blocks, chunks;
+    int turned;               /* forward: short groups are measured as columns */
+    int merged;               /* forward: statistics of channels are merged to those of groups */
+    int64_t reduction_chunks; /* of the statistics or sums of a tile */
+    int direct;  /* y, or backward's sums, by kernels directly; else by batch norm's ops */
+    int columns; /* the output's walk: rows of `width` values, or slabs of `slab` */
+    int64_t width, slab, part, pass_chunks; /* chunks of the output, unless y is made directly */
+    int inside, threads, limit, little;     /* as in bnc_norm_plan */
+    int pass_threads;                       /* at most, of the output's pass over one part */
+    int64_t bytes;                          /* read and written by it */
+    int64_t cache_share;                    /* what its threads have of the last-level cache */
+    int streaming;                          /* stores go past the caches */
+    bnc_group_thresholds at;
+} bnc_group_plan;
+
 /* O(name, arguments): every op once; makes the table, its initializer and the prototypes. */
 #define BNC_OPS(O)                                                                             \
     O(batch_norm_train, (const bnc_norm *))                                                    \
@@ -274,6 +300,8 @@ typedef struct {
     O(norm_plan, (const bnc_norm *, int training, bnc_norm_plan *))                            \
     O(norm_backward_plan, (const bnc_norm_gradient *, bnc_norm_plan *))                        \
     O(rows_plan, (int64_t rows, int64_t d, int backward, bnc_rows_plan *))                     \
+    O(group_plan, (int64_t n, int64_t a, int64_t c, int64_t s, int64_t groups, int backward,   \
+                   bnc_group_plan *))                                                          \
     O(group_norm, (const bnc_group_norm *))                                                    \
     O(group_norm_backward, (const bnc_group_norm_gradient *))                                  \
     O(rows_norm, (const bnc_rows *))                                                           \

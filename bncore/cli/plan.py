@@ -12,13 +12,15 @@ from typing import Any
 from ..support.table import table
 from ..thread_limits import threads
 from .options import positive_int
+from .plan_groups import group_plans, group_tables, groups_of
 from .plan_rows import rows_plans, rows_tables
 from .plan_words import Plan, Row, count, share, size, threads_row
 
 __all__ = ["add_plan", "plan_text", "plans", "refuse_alone"]
 
 OPS = ("forward", "evaluation", "backward")
-NORMS = ("batch", "layer", "rms")
+NORMS = ("batch", "layer", "rms", "group", "instance")
+OF_ROWS = ("layer", "rms")
 
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,9 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         "--norm",
         choices=NORMS,
         help="with --plan: which one (default: batch; layer and rms: over the last axis)",
+    )
+    parser.add_argument(
+        "--groups", type=positive_int, metavar="N", help="with --norm group: how many groups"
     )
     parser.add_argument(
         "--axis", type=int, metavar="I", help="with --plan: the channel axis (default: 1)"
@@ -70,25 +75,32 @@ def plans(args: argparse.Namespace) -> dict[str, Any]:
     """
     native = _core()
     norm, axis = args.norm or "batch", _axis(args)
-    shape, double = args.plan, args.dtype == "float64"
+    groups = groups_of(args, axis)
     with threads(args.threads):
-        if norm != "batch":
+        if norm in OF_ROWS:
             found = rows_plans(native, args)
+        elif groups:
+            found = group_plans(native, args, axis, groups)
         else:
-            n, c, s = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-            found = {
-                op: native.norm_plan(op, n, c, s, double, args.residual)
-                for op in ([args.op] if args.op else OPS)
-            }
+            found = _batch_plans(native, args, axis)
         return {
             "norm": norm,
-            "shape": list(shape),
+            "shape": list(args.plan),
             "axis": axis,
+            "groups": groups,
             "dtype": args.dtype or "float32",
             "residual": args.residual,
             "caches": native.caches(),
             "plans": found,
         }
+
+
+def _batch_plans(native: Any, args: argparse.Namespace, axis: int) -> dict[str, Plan]:
+    """For each op the dict of its choices, on (n, c, s)."""
+    shape, double = args.plan, args.dtype == "float64"
+    n, c, s = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    ops = [args.op] if args.op else OPS
+    return {op: native.norm_plan(op, n, c, s, double, args.residual) for op in ops}
 
 
 def _core() -> Any:
@@ -104,7 +116,7 @@ def _core() -> Any:
 def _axis(args: argparse.Namespace) -> int:
     """Of the channels, or the normalized one, counted from the front."""
     rank = len(args.plan)
-    axis: int = (1 if args.norm in (None, "batch") else -1) if args.axis is None else args.axis
+    axis: int = (-1 if args.norm in OF_ROWS else 1) if args.axis is None else args.axis
     if not -rank <= axis < rank:
         raise ValueError(f"--axis must be an axis of {rank}, got {axis}")
     return axis % rank
@@ -118,7 +130,7 @@ def refuse_alone(args: argparse.Namespace) -> None:
     ValueError
         If there is one.
     """
-    for name in ("norm", "axis", "dtype", "op", "residual", "threads"):
+    for name in ("norm", "groups", "axis", "dtype", "op", "residual", "threads"):
         if getattr(args, name) not in (None, False):
             raise ValueError(f"--{name} asks about --plan SHAPE, which is missing")
 
@@ -127,16 +139,24 @@ def plan_text(found: dict[str, Any]) -> str:
     """One table per op: what was chosen, and why."""
     shape = "x".join(str(length) for length in found["shape"])
     caches = found["caches"]
-    batch = found["norm"] == "batch"
-    kind = "channels on" if batch else f"{found['norm']} norm over"
     lines = [
-        f"{shape} {found['dtype']}, {kind} axis {found['axis']}"
+        f"{shape} {found['dtype']}, {_kind(found)} axis {found['axis']}"
         + (", with add + ReLU" if found["residual"] else ""),
         f"last-level cache {size(caches['llc'])}, shared by {count(caches['llc_cpus'], 'processor')}",
     ]
     for op, plan in found["plans"].items():
-        lines += ["", op, table(_rows(plan, caches) if batch else rows_tables(plan, caches))]
+        lines += ["", op, table(TABLES[found["norm"]](plan, caches))]
     return "\n".join(lines)
+
+
+def _kind(found: dict[str, Any]) -> str:
+    """Which norm, up to the axis."""
+    norm = found["norm"]
+    if norm == "batch":
+        return "channels on"
+    if norm in OF_ROWS:
+        return f"{norm} norm over"
+    return f"{norm} norm of {count(found['groups'], 'group')}, channels on"
 
 
 def _rows(plan: Plan, caches: dict[str, int]) -> list[Row]:
@@ -221,3 +241,12 @@ def _stores(plan: Plan, caches: dict[str, int]) -> Row:
     if plan["streaming"]:
         return "stores", "past the caches", f"{moved} read and written > {whose}"
     return "stores", "into the caches", f"{moved} read and written <= {whose}"
+
+
+TABLES = {
+    "batch": _rows,
+    "layer": rows_tables,
+    "rms": rows_tables,
+    "group": group_tables,
+    "instance": group_tables,
+}

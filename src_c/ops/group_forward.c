@@ -6,8 +6,7 @@ int BNC_OP(statistics)(const bnc_shape *, const void *x, double *mean, double *m
 int BNC_OP(normalize)(const bnc_norm *);
 
 enum {
-    SHORT_GROUP = 32, /* values of a group below which many groups are measured as columns, ... */
-    GROUPS_AT_ONCE = 128,        /* ... so many at a time, ... */
+    GROUPS_AT_ONCE = 128,        /* short groups measured as columns, ... */
     PITCH = GROUPS_AT_ONCE + 16, /* ... in rows that do not fall on the same lines of the cache */
 };
 
@@ -21,11 +20,13 @@ typedef struct {
 static const bnc_real *at(const void *p, int64_t offset)
 { return p ? (const bnc_real *)p + offset : 0; }
 
-/* `count` runs of `len` values each, one after the other. */
-static int runs_moments(const bnc_real *x, int64_t count, int64_t len, double *mean, double *m2)
+/* `count` groups, one run of memory each, one after the other. */
+static int runs_moments(const bnc_group_grid *g, const bnc_real *x, int64_t count, double *mean,
+                        double *m2)
 {
-    bnc_real turned[SHORT_GROUP * PITCH];
-    if (len >= SHORT_GROUP)
+    const int64_t len = g->values;
+    bnc_real turned[BNC_SHORT_GROUP * PITCH];
+    if (!bnc_groups_turned(g))
         return BNC_OP(statistics)(&(bnc_shape){.n = 1, .c = count, .s = len}, x, mean, m2);
     for (int64_t i = 0; i < count; i += GROUPS_AT_ONCE) {
         const int64_t some = bnc_min(GROUPS_AT_ONCE, count - i);
@@ -41,7 +42,7 @@ static int sample_moments(const bnc_group_grid *g, const bnc_real *x, double *me
                           double *each, double *each_m2)
 {
     const bnc_shape shape = {.n = g->a, .c = g->c, .s = g->s};
-    if (g->channels == 1) return BNC_OP(statistics)(&shape, x, mean, m2);
+    if (!bnc_groups_merged(g)) return BNC_OP(statistics)(&shape, x, mean, m2);
     const int error = BNC_OP(statistics)(&shape, x, each, each_m2);
     const double n = (double)(g->a * g->s), over = 1 / (double)g->channels;
     for (int64_t j = 0; j < g->groups; j++, each += g->channels, each_m2 += g->channels) {
@@ -67,7 +68,7 @@ static int measure(job *j, const bnc_tile *t, double *each, double *each_m2)
     double *mean = j->a->mean + first, *m2 = j->a->inv_std + first;
     int error = BNC_OK;
     if (g->a == 1)
-        error = runs_moments(x, count, g->values, mean, m2);
+        error = runs_moments(g, x, count, mean, m2);
     else
         for (int64_t i = 0; i < t->items && !error; i++)
             error = sample_moments(g, x + i * g->item, mean + i * g->groups, m2 + i * g->groups,
@@ -122,10 +123,10 @@ static int apply(const job *j, const bnc_tile *t, int64_t i, const scratch *s)
                                   s->v[1], s->v[2]);
     for (int q = 0; q < 3; q++) bnc_spread(&l, s->v[q]);
     if (l.columns)
-        KERNELS->columns_normalize(x, 0, y, l.width, 0, l.width, &k, a->relu, 0);
+        KERNELS->columns_normalize(x, 0, y, l.width, 0, l.width, &k, a->relu, BNC_DIRECT_STREAMING);
     else
         KERNELS->slabs_normalize(x, 0, y, t->channels * g->s, 0, g->s, 0, t->channels, &k, a->relu,
-                                 0);
+                                 BNC_DIRECT_STREAMING);
     return BNC_OK;
 }
 

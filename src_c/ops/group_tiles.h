@@ -15,6 +15,8 @@
 enum {
     BNC_ONE_THREAD = 2 * BNC_GRAIN, /* elements up to which bnc_threads says 1 */
     BNC_TINY_SLAB = 16,             /* slabs so short are walked as columns, even of one row */
+    BNC_SHORT_GROUP = 32,           /* values of a group that hardly repay a call of their own */
+    BNC_DIRECT_STREAMING = 0,       /* kernels called directly store into the caches */
 };
 
 typedef struct {
@@ -54,13 +56,23 @@ static inline bnc_group_grid bnc_group_grid_of(int64_t n, int64_t a, int64_t c, 
 static inline int64_t bnc_group_chunks(const bnc_group_grid *g)
 { return g->blocks * g->group_blocks; }
 
-/* Threads for the chunks; 1 if the few there are had better be shared out inside. */
-static inline int bnc_group_threads(const bnc_group_grid *g)
+/* Whether the few chunks there are had better be shared out inside, tile by tile. */
+static inline int bnc_group_inside(const bnc_group_grid *g)
 {
     const int64_t largest = g->tile_items * (g->item / g->groups) * g->tile_groups;
-    if (largest > BNC_ONE_THREAD && bnc_group_chunks(g) < BNC_FEW_CHUNKS) return 1;
-    return bnc_threads(g->n * g->item, BNC_GRAIN);
+    return largest > BNC_ONE_THREAD && bnc_group_chunks(g) < BNC_FEW_CHUNKS;
 }
+
+/* Threads for the chunks. */
+static inline int bnc_group_threads(const bnc_group_grid *g)
+{ return bnc_group_inside(g) ? 1 : bnc_threads(g->n * g->item, BNC_GRAIN); }
+
+/* Whether groups, short runs of memory, are measured many at a time, turned to columns, which fill vectors. */
+static inline int bnc_groups_turned(const bnc_group_grid *g)
+{ return g->a == 1 && g->values < BNC_SHORT_GROUP; }
+
+/* Whether groups get their statistics from those of their channels, for lack of runs of their own. */
+static inline int bnc_groups_merged(const bnc_group_grid *g) { return g->a > 1 && g->channels > 1; }
 
 /* The tile of chunk k that starts with sample i0. */
 static inline bnc_tile bnc_tile_at(const bnc_group_grid *g, int64_t k, int64_t i0)

@@ -80,6 +80,58 @@ def test_what_rows_have_not(call: Command, argv: list[str], word: str) -> None:
 
 
 @native
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["8x64x32x32"], ["1 sample x 8 groups", "16 of 1 sample", "4096 values >= 32"]),
+        (["9000x64"], ["512 samples x 16 groups", "turned, many at a time", "rows of 64 values"]),
+        (["8x512x7x7"], ["25088 values <= 32768", "x 1 of groups", "slabs of 49 values"]),
+        (["2x16x500x500"], ["one group has 250000 values > 32768", "250000 values >= 98304"]),
+        (["2x16x700x700"], ["32 of 1 sample x 1 group", "15 chunks each time"]),
+        (["2x500x500x32", "--axis", "-1"], ["of channels, merged, 64 chunks each time"]),
+        (["8x32x32x64", "--axis", "-1"], ["of channels, merged", "channels interleaved"]),
+        (["8x32x32x16", "--axis", "-1"], ["a group is one channel", "by batch norm's op"]),
+        (["8x64x32x32", "--threads", "1"], ["no more are allowed"]),
+    ],
+)
+def test_groups(call: Command, argv: list[str], words: list[str]) -> None:
+    done = call("info", "--plan", *argv, "--norm", "group", "--groups", "16")
+    assert done.code == 0, done.err
+    assert "group norm of 16 groups, channels on axis" in done.out
+    assert [word for word in words if word not in done.out] == []
+
+
+@native
+def test_an_instance_is_a_group_of_one_channel(call: Command) -> None:
+    instance = call("info", "--plan", "8x64x32x32", "--norm", "instance", "--json").json
+    group = call("info", "--plan", "8x64x32x32", "--norm", "group", "--groups", "64", "--json").json
+    assert instance["groups"] == group["groups"] == 64
+    assert instance["plans"] == group["plans"]
+
+
+@native
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["group"], "--groups is missing"),
+        (["group", "--groups", "5"], "--groups must divide the 32 channels"),
+        (["group", "--groups", "4", "--axis", "0"], "--axis"),
+        (["group", "--groups", "4", "--op", "evaluation"], "evaluates by its forward"),
+        (["group", "--groups", "4", "--residual"], "--residual"),
+        (["instance", "--groups", "32"], "--groups is for --norm group"),
+        (["instance", "--op", "evaluation"], "--norm batch"),
+        (["instance"], "more than one value per instance"),
+        (["batch", "--groups", "4"], "--groups is for --norm group"),
+        (["layer", "--groups", "4"], "--groups is for --norm group"),
+    ],
+)
+def test_what_groups_have_not(call: Command, argv: list[str], word: str) -> None:
+    done = call("info", "--plan", "64x32", "--norm", *argv)
+    assert done.code == 2
+    assert word in done.err and len(done.err.splitlines()) == 1
+
+
+@native
 def test_json(call: Command) -> None:
     done = call(
         "info", "--plan", "64x256x56x56", "--json", "--op", "backward", "--dtype", "float64"
@@ -93,6 +145,21 @@ def test_json(call: Command) -> None:
     assert plan["bytes"] == 3 * 8 * 64 * 256 * 56 * 56
     assert plan["at"]["lanes"] == 16
     assert result["caches"]["llc_cpus"] >= 1
+
+
+@native
+def test_json_of_groups(call: Command) -> None:
+    argv = ["--norm", "group", "--groups", "16", "--op", "backward", "--dtype", "float64"]
+    done = call("info", "--plan", "4x64x4x4", *argv, "--json")
+    assert done.code == 0, done.err
+    result = done.json
+    assert (result["norm"], result["groups"], result["axis"]) == ("group", 16, 1)
+    assert list(result["plans"]) == ["backward"]
+    plan = result["plans"]["backward"]
+    assert [plan[size] for size in ("n", "a", "c", "s", "groups")] == [4, 1, 64, 16, 16]
+    assert plan["direct"] is True and plan["inside"] is False
+    assert plan["bytes"] == 3 * 8 * 64 * 16  # one sample at a time
+    assert plan["threads"] == 1  # too little for two
 
 
 @native
@@ -116,6 +183,7 @@ def test_a_residual_is_one_array_more(call: Command) -> None:
         ["--plan", "64x32", "--threads", "0"],
         ["--plan", "64x32", "--norm", "group"],
         ["--axis", "1"],
+        ["--groups", "4"],
         ["--residual"],
         ["--norm", "rms"],
     ],

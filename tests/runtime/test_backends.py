@@ -36,6 +36,7 @@ CORE_ONLY = {
     "select_isa",
     "norm_plan",
     "rows_plan",
+    "group_plan",
     "caches",
     "set_in_force",
     "front",

@@ -1,4 +1,4 @@
-"""What norms choose for a shape (`norm_plan`): the choices hang together, and calls do what the plan says."""
+"""What norms choose for a shape (`norm_plan`, `rows_plan`, `group_plan`): the choices hang together, and calls do what the plan says."""
 
 from __future__ import annotations
 
@@ -158,3 +158,61 @@ def test_layer_norm_runs_the_passes_of_its_plan(shape, two_threads):
     before = two_threads.thread_statistics()["together"]
     F.layer_norm(x)
     assert two_threads.thread_statistics()["together"] - before == (p["chunks"] > 1)
+
+
+GROUPS = [  # n, a, c, s, groups
+    (8, 1, 64, 1024, 16),
+    (9000, 1, 64, 1, 8),
+    (1000, 1, 6, 5, 3),
+    (8, 1024, 64, 1, 16),
+    (200, 20, 12, 3, 12),
+    (3, 1, 2, 120_000, 2),
+    (2, 300, 8, 50, 2),
+    (1, 1, 2, 1, 1),
+]
+
+
+@pytest.mark.parametrize("op", ["forward", "backward"])
+@pytest.mark.parametrize("shape", GROUPS)
+def test_chunks_of_groups_cover_the_array(shape, op):
+    n, a, c, s, groups = shape
+    p = backend.native_module().group_plan(op, *shape, False)
+    assert tuple(p[size] for size in ("n", "a", "c", "s", "groups")) == shape
+    assert p["blocks"] == -(-n // p["chunk_items"]) <= p["at"]["most_partials"]
+    assert p["group_blocks"] == -(-groups // p["tile_groups"])
+    assert p["chunks"] == p["blocks"] * p["group_blocks"]
+    assert p["part"] == p["tile_groups"] * (c // groups) * a * s
+    assert p["bytes"] == (3 if op == "backward" else 2) * 4 * p["part"]
+    if p["tile_groups"] < groups:
+        assert (a, p["tile_items"]) == (1, 1)
+    assert p["tile_items"] == 1 or p["tile_items"] * p["part"] <= p["at"]["chunk"]
+    assert p["turned"] == (a == 1 and c // groups * s < p["at"]["short_group"])
+
+
+@pytest.mark.parametrize("op", ["forward", "backward"])
+@pytest.mark.parametrize("shape", GROUPS)
+def test_group_norm_runs_the_passes_of_its_plan(shape, op, two_threads):
+    """One pass over chunks, within which all is serial; or a reduction and an output for each tile in turn."""
+    n, a, c, s, groups = shape
+    x = np.random.default_rng(0).standard_normal((n, a, c, s)).astype(np.float32)
+    p = two_threads.group_plan(op, *shape, False)
+    _, saved = F.group_norm(x, groups, axis=2)
+    before = two_threads.thread_statistics()["together"]
+    if op == "backward":
+        F.group_norm_backward(x, saved)
+    else:
+        F.group_norm(x, groups, axis=2)
+    inside = (p["reduction_chunks"] > 1) + (p["pass_chunks"] > 1)
+    expected = inside * n * p["group_blocks"] if p["inside"] else p["chunks"] > 1
+    assert two_threads.thread_statistics()["together"] - before == expected
+
+
+def test_few_large_tiles_are_shared_out_inside():
+    native = backend.native_module()
+
+    def inside(*shape):
+        return native.group_plan("forward", *shape, False)["inside"]
+
+    assert inside(2, 1, 2, 200_000, 2)
+    assert not inside(4, 1, 2, 200_000, 2)  # eight chunks are enough for a team
+    assert not inside(2, 1, 2, 20_000, 2)  # a tile is no work for two
