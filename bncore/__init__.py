@@ -75,6 +75,7 @@ _HOME = {
     "info": "bncore.backend",
     "pool": "",
     "threads": "bncore.thread_limits",
+    "winograd": "bncore.winograd",
     "use_backend": "bncore.backend",
     "FileFormatError": "bncore.support.errors",
 }

@@ -65,5 +65,6 @@ from .training.losses import CrossEntropy as CrossEntropy
 from .training.optimizers import SGD as SGD
 from .training.optimizers import AdamW as AdamW
 from .training.trainer import Trainer as Trainer
+from .winograd import winograd as winograd
 
 __version__: str

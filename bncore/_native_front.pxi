@@ -103,7 +103,8 @@ cdef object plain_forward(object attributes, object x, object residual, object a
     eps, axis = own(attributes, "eps"), own(attributes, "axis")
     cdef NormSaved saved = begin(x, axis, None, False)
     if batch:
-        tracked = own(attributes, "num_batches_tracked") + 1  # what may fail comes before the update
+        # before the update, for it may fail
+        tracked = own(attributes, "num_batches_tracked") + 1
         y = train(
             saved, weight, bias, residual, mean, var, own(attributes, "momentum"), eps,
             own(attributes, "unbiased"), relu, None

@@ -298,7 +298,7 @@ def normalize(
 
 
 def inverse_std(var, double eps):
-    """1 / sqrt(var + eps) of float64 (c,), 0 where that is infinite, to the bits of the forward passes."""
+    """1 / sqrt(var + eps) of float64 (c,), or 0 for 0: the bits that the forward passes make."""
     if real_type(var) != cnp.NPY_FLOAT64 or cnp.PyArray_NDIM(<Array>var) != 1:
         raise Refused
     cdef int64_t c = cnp.PyArray_DIM(<Array>var, 0)

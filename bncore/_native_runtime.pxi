@@ -24,6 +24,8 @@ cdef extern from "bncore.h" nogil:
         size_t idle_bytes, live_bytes, bound_bytes
         uint64_t hits, misses, evicted
     bnc_pool_statistics bnc_pool_read() noexcept
+    void bnc_set_winograd(int) noexcept
+    int bnc_winograd() noexcept
 
 if bnc_runtime_start() != 0:
     raise MemoryError("could not register the fork handlers")
@@ -46,6 +48,16 @@ def select_isa(str name):
             if bnc_isa_select(i) == 0:
                 return
     raise ValueError(f"instruction set must be one of {available_isas()}, got {name!r}")
+
+
+def set_winograd(bint on):
+    """Whether 3x3 convolutions may be computed in Winograd's way."""
+    bnc_set_winograd(on)
+
+
+def winograd_allowed():
+    """What `set_winograd` said last."""
+    return bool(bnc_winograd())
 
 
 def has_openmp():

@@ -389,7 +389,7 @@ const char *bnc_isa_name(int isa);
 int bnc_isa_available(int isa);
 int bnc_isa_select(int isa); /* 0, or 1 if not available; not to be called while ops run */
 
-/* Whether convolutions may take Winograd's way, which rounds differently and spreads infinities over a tile. */
+/* Whether convolutions may take Winograd's way, which rounds differently and makes NaN of infinities. */
 void bnc_set_winograd(int on);
 int bnc_winograd(void);
 

@@ -47,9 +47,7 @@ static inline bnc_layout bnc_columns_layout(int64_t n, int64_t c, int64_t s)
 {
     bnc_layout l = {.n = n, .c = c, .s = s, .columns = 1};
     const int64_t row = c * s;
-    l.joined = row < BNC_FULL_WIDTH
-                   ? bnc_max(1, bnc_min(bnc_ceil_div(BNC_FULL_WIDTH, row), n))
-                   : 1;
+    l.joined = row < BNC_FULL_WIDTH ? bnc_max(1, bnc_min(bnc_ceil_div(BNC_FULL_WIDTH, row), n)) : 1;
     l.width = row * l.joined;
     l.rows = l.joined > 1 ? n / l.joined : n;
     l.tail = (n - l.rows * l.joined) * row;

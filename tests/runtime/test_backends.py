@@ -41,6 +41,8 @@ CORE_ONLY = {
     "set_in_force",
     "front",
     "has_openmp",
+    "set_winograd",
+    "winograd_allowed",
     "thread_limit",
     "thread_statistics",
     "set_cpu_quota",
