@@ -112,8 +112,8 @@ K(conv_weight_sums, (const struct bnc_conv_pixels *p, const bnc_real *x, const b
                      int64_t taps, bnc_real *sums))
 /* depthwise.c: places and weights of taps alternate in r->at */
 K(depthwise_row, (const struct bnc_conv_row *r, const bnc_real *x, const bnc_real *w, bnc_real *y))
-K(depthwise_weight_sums, (const struct bnc_conv_pixels *p, const bnc_real *x, const bnc_real *dy,
-                          int64_t channels, bnc_real *sums))
+K(depthwise_weight_sums, (const struct bnc_conv_pixels *p, const bnc_real *x, int64_t taps,
+                          int64_t x_tap, const bnc_real *dy, int64_t channels, bnc_real *sums))
 /* winograd.c: transforms to and from 16 slabs of (tiles, channels) */
 K(winograd_input,
   (const bnc_real *x, int64_t row, int64_t channels, int64_t tiles, bnc_real *v, int64_t slab))

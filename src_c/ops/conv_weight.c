@@ -40,16 +40,16 @@ static void inside(int64_t stride, int64_t offset, int64_t size, int64_t count, 
     *to = bnc_max(*from, bnc_min(high, count));
 }
 
-/* The pixels of a band for which kernel row k and column l lie in the image, and the places of the first. */
+/* Rows of a band for which kernel row k lies in the image, and columns [j0, j1), with the places of the first pixel in x, for
+ * kernel column l, and in dy. */
 static struct bnc_conv_pixels pixels_of(const call *a, const band *b, int64_t k, int64_t l,
-                                        int64_t *x_at, int64_t *dy_at)
+                                        int64_t j0, int64_t j1, int64_t *x_at, int64_t *dy_at)
 {
     const conv_plan *p = &a->p;
     const bnc_conv *g = p->g;
     const conv_view *v = p->view;
-    int64_t i0, i1, j0 = 0, j1 = g->ow;
+    int64_t i0, i1;
     inside(g->sh, v->row_at[k], g->h, g->oh, &i0, &i1);
-    if (!a->together) inside(g->sw, v->column_at[l], g->w, g->ow, &j0, &j1);
     i0 = bnc_max(i0, b->from), i1 = bnc_max(i0, bnc_min(i1, b->to));
     *x_at = (i0 * g->sh + v->row_at[k] - b->low) * b->x_row +
             (j0 * g->sw + v->column_at[l]) * b->x_pitch;
@@ -62,6 +62,38 @@ static struct bnc_conv_pixels pixels_of(const call *a, const band *b, int64_t k,
                                     .dy_step = b->dy_pitch};
 }
 
+/* Depthwise: kernel columns [l, l + taps) of row k, for output columns [j0, j1). */
+static void add_taps(const call *a, const band *b, int64_t k, int64_t l, int64_t taps, int64_t j0,
+                     int64_t j1, bnc_real *sums)
+{
+    const bnc_conv *g = a->p.g;
+    int64_t x_at, dy_at;
+    if (j0 >= j1) return;
+    const struct bnc_conv_pixels pixels = pixels_of(a, b, k, l, j0, j1, &x_at, &dy_at);
+    KERNELS->depthwise_weight_sums(&pixels, b->x + x_at, taps, g->dw * b->x_pitch, b->dy + dy_at,
+                                   g->ci, sums + (k * g->kw + l) * g->ci);
+}
+
+/* Depthwise: output columns that see a whole kernel row take its taps together, those at the sides one by one. */
+static void add_depthwise(const call *a, const band *b, bnc_real *sums)
+{
+    const bnc_conv *g = a->p.g;
+    const int64_t *at = a->p.view->column_at;
+    int64_t left, right, skip;
+    inside(g->sw, at[0], g->w, g->ow, &left, &skip);
+    inside(g->sw, at[g->kw - 1], g->w, g->ow, &skip, &right);
+    right = bnc_max(left, right);
+    for (int64_t k = 0; k < g->kh; k++) {
+        add_taps(a, b, k, 0, g->kw, left, right, sums);
+        for (int64_t l = 0; l < g->kw; l++) {
+            int64_t j0, j1;
+            inside(g->sw, at[l], g->w, g->ow, &j0, &j1);
+            add_taps(a, b, k, l, 1, j0, bnc_min(j1, left), sums);
+            add_taps(a, b, k, l, 1, bnc_max(j0, right), j1, sums);
+        }
+    }
+}
+
 static void add_band(const call *a, const band *b, bnc_real *sums)
 {
     const conv_plan *p = &a->p;
@@ -69,14 +101,10 @@ static void add_band(const call *a, const band *b, bnc_real *sums)
     const int64_t columns = a->together ? 1 : g->kw, taps = (a->together ? g->kw : 1) * p->in.group;
     for (int64_t k = 0; k < g->kh; k++)
         for (int64_t l = 0; l < columns; l++) {
-            int64_t x_at, dy_at;
-            const struct bnc_conv_pixels pixels = pixels_of(a, b, k, l, &x_at, &dy_at);
+            int64_t x_at, dy_at, j0 = 0, j1 = g->ow;
+            if (!a->together) inside(g->sw, p->view->column_at[l], g->w, g->ow, &j0, &j1);
+            const struct bnc_conv_pixels pixels = pixels_of(a, b, k, l, j0, j1, &x_at, &dy_at);
             if (!pixels.rows || !pixels.pixels) continue;
-            if (p->depthwise) {
-                KERNELS->depthwise_weight_sums(&pixels, b->x + x_at, b->dy + dy_at, g->ci,
-                                               sums + (k * g->kw + l) * g->ci);
-                continue;
-            }
             for (int64_t o = 0; o < p->blocks; o++)
                 KERNELS->conv_weight_sums(&pixels, b->x + x_at, b->dy + dy_at + o * p->block, taps,
                                           sums + ((o * g->kh + k) * columns + l) * taps * p->block);
@@ -108,7 +136,7 @@ static void add_rows(const call *a, int64_t image, int64_t from, int64_t to, bnc
             conv_copy_rows(&p->out, last, dy, group, from, to, 0, 0, a->wide, dy_memory);
             b.dy = dy_memory, b.dy_pitch = a->wide;
         }
-        add_band(a, &b, sums);
+        (p->depthwise ? add_depthwise : add_band)(a, &b, sums);
     }
 }
 
