@@ -169,7 +169,8 @@ BNC_INLINE void gradient_step(const struct some *s, const struct target *t, cons
     for (int r = 0; r < n; r++) {
         const vreal x_hat =
             X_HAT(centred, vload(s->x + r * s->ld + j), t->hi[r], t->inv_std[r], t->rest[r]);
-        const vreal g = gated(relu, vload(s->dy + r * s->ld + j), x_hat, scale, shift);
+        const vreal dy = vheld(vload(s->dy + r * s->ld + j));
+        const vreal g = gated(relu, dy, x_hat, scale, shift);
         const vreal dx =
             ROW_DX(centred, g * scale, x_hat, t->inv_std[r], t->slope[r], t->constant[r]);
         /* the mask comes before the product: sums are fused alike wherever a column's vector begins */
