@@ -23,7 +23,8 @@ bench:  ## time all norms, recurrent layers and population statistics, then rene
 	$(PYTHON) benchmarks/bench_family.py --json benchmarks/results/family.json
 	$(PYTHON) benchmarks/bench_population.py --json benchmarks/results/population.json
 	$(PYTHON) benchmarks/bench_isa.py --json benchmarks/results/isa.json
-	for table in norm rows family population; do $(PYTHON) benchmarks/table.py --table $$table || exit 1; done
+	$(PYTHON) benchmarks/bench_conv.py --json benchmarks/results/conv.json
+	for table in norm rows family population conv; do $(PYTHON) benchmarks/table.py --table $$table || exit 1; done
 	$(PYTHON) benchmarks/plot.py
 
 lint:  ## what CI checks; tools: python -m pip install -r .ci/lint.txt

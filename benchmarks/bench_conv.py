@@ -1,6 +1,7 @@
 """Single convolutions, forward and backward, against PyTorch (oneDNN, channels last): the layers of the reference nets and some more.
 
-Every contender computes on channels-last arrays, results are checked first. Contenders take turns in one process, with a
+Every contender computes on channels-last arrays; results of two images are checked against float64 first, PyTorch's against
+ours. Contenders take turns in one process, with a
 pause before each, so that no pool of threads spins beside the next one; medians. Run it with nothing else on the machine:
 
     python benchmarks/bench_conv.py --json benchmarks/results/conv.json
@@ -14,7 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,17 +95,26 @@ def torch_calls(layer: Layer, x: Any, weight: Any, dy: Any) -> dict[str, Call]:
     }
 
 
-def agree(ours: Any, theirs: Any) -> bool:
-    """Every array within 1e-4 of its largest magnitude: the rounding of two orders of long sums."""
-    pairs = zip(ours if isinstance(ours, tuple) else (ours[0],), theirs)
-    return all(np.abs(a - b).max() <= 1e-4 * np.abs(b).max() for a, b in pairs)
+def disagreement(op: str, ours: Any, theirs: Any) -> float:
+    """Of y, or of dx and dweight: the largest difference, relative to the largest magnitude."""
+    pairs = [(ours[0], theirs[0])] if op == "forward" else zip(ours, theirs)
+    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
 
 
-def as_arrays(result: Any) -> list[Any]:
+def of_torch(result: Any) -> list[Any]:
     """PyTorch's y, or dx and dweight, laid out as ours."""
     if torch.is_tensor(result):
         return [result.permute(0, 2, 3, 1).numpy()]
     return [result[0].permute(0, 2, 3, 1).numpy(), result[1].numpy()]
+
+
+def error(layer: Layer, op: str, arrays: list[Any]) -> float:
+    """Of ours, for two images, against the NumPy twin in float64."""
+    x, weight, dy = arrays[0][:2], arrays[1], arrays[2][:2]
+    ours = bncore_calls(layer, x, weight, dy)[op]()
+    with bn.use_backend("numpy"):
+        exact = bncore_calls(layer, *(a.astype(np.float64) for a in (x, weight, dy)))[op]()
+    return disagreement(op, ours, exact)
 
 
 def turn(call: Call) -> float:
@@ -123,7 +133,7 @@ def measure(layer: Layer, threads: int, rounds: int) -> list[dict[str, Any]]:
     x = rng.standard_normal((layer.n, layer.size, layer.size, layer.ci), dtype=np.float32)
     shape = (layer.co, layer.ci // layer.groups, layer.k, layer.k)
     weight = rng.standard_normal(shape, dtype=np.float32)
-    size = (layer.size - 1) // layer.stride + 1 if layer.k % 2 else 0
+    size = (layer.size - 1) // layer.stride + 1  # kernels are odd
     dy = rng.standard_normal((layer.n, size, size, layer.co), dtype=np.float32)
     contenders = {"bncore": bncore_calls(layer, x, weight, dy)}
     if torch is not None:
@@ -131,14 +141,21 @@ def measure(layer: Layer, threads: int, rounds: int) -> list[dict[str, Any]]:
     rows = []
     for op in ("forward", "backward"):
         calls = {name: found[op] for name, found in contenders.items()}
-        if torch is not None and not agree(calls["bncore"](), as_arrays(calls["torch"]())):
-            raise RuntimeError(f"{op} of {layer}: results differ")
+        wrong = error(layer, op, [x, weight, dy])
+        if wrong > 1e-5:
+            raise RuntimeError(f"{op} of {layer}: off by {wrong:.1e}")
+        if torch is not None:
+            apart = disagreement(op, calls["bncore"](), of_torch(calls["torch"]()))
+            if apart > 1e-4:  # two orders of long sums
+                raise RuntimeError(f"{op} of {layer}: PyTorch's result differs by {apart:.1e}")
         times: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(rounds):
             for name, call in calls.items():
                 times[name].append(turn(call))
         us = {name: 1e6 * statistics.median(values) for name, values in times.items()}
-        rows.append({**asdict(layer), "op": op, "threads": threads, "median_us": us})
+        rows.append(
+            {**asdict(layer), "op": op, "threads": threads, "median_us": us, "error": wrong}
+        )
     return rows
 
 
@@ -156,17 +173,19 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, bn.info().get("threads", 1)])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--quick", action="store_true", help="small batches, once: does it run?")
     parser.add_argument("--direct", action="store_true", help="without Winograd's way")
     args = parser.parse_args()
     if torch is None:
         print("PyTorch is not installed (pip install 'bncore[bench]')", file=sys.stderr)
+    layers = [replace(layer, n=2) for layer in LAYERS[::4]] if args.quick else LAYERS
     rows = []
     for threads in sorted(set(args.threads)):
         if torch is not None:
             torch.set_num_threads(threads)
         with bn.threads(threads), bn.winograd(not args.direct):
-            for layer in LAYERS:
-                rows += measure(layer, threads, args.rounds)
+            for layer in layers:
+                rows += measure(layer, threads, 1 if args.quick else args.rounds)
                 show(layer, rows[-2:])
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)

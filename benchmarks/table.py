@@ -1,6 +1,6 @@
 """Writes the tables of measurements in README.md and benchmarks/README.md from the JSON of bench_*.py, losing cases too.
 
-python benchmarks/table.py [--table norm|rows|family|population] [--json benchmarks/results/norm.json] [--check]
+python benchmarks/table.py [--table norm|rows|family|population|conv] [--json benchmarks/results/norm.json] [--check]
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ MARKERS = {
     "population": (
         "<!-- benchmark table of statistics: written by benchmarks/table.py -->",
         "<!-- end of benchmark table of statistics -->",
+    ),
+    "conv": (
+        "<!-- benchmark table of convolutions: written by benchmarks/table.py -->",
+        "<!-- end of benchmark table of convolutions -->",
     ),
 }
 
@@ -113,6 +117,37 @@ def render_population(results: dict[str, Any]) -> str:
     return "\n".join([head, "", *rows])
 
 
+def render_conv(results: dict[str, Any]) -> str:
+    """One row a layer: PyTorch's time over ours, forward and backward, for each number of threads."""
+    cases = results["cases"]
+    columns = sorted(
+        {(c["threads"], c["op"]) for c in cases}, key=lambda c: (c[0], c[1] != "forward")
+    )
+    layers: dict[str, dict[tuple[int, str], str]] = {}
+    for case in cases:
+        us = case["median_us"]
+        cell = f"{us['bncore']:.0f} ({_ratio(us.get('torch'), us['bncore'])})"
+        layers.setdefault(_layer(case), {})[case["threads"], case["op"]] = cell
+    names = [f"{op}, {threads} thread{'s' * (threads > 1)}" for threads, op in columns]
+    rows = ["| layer, batch | " + " | ".join(names) + " |", "|---|" + "---:|" * len(columns)]
+    rows += [
+        f"| {name} | {' | '.join(cells[c] for c in columns)} |" for name, cells in layers.items()
+    ]
+    head = (
+        _where(results)
+        + ". float32, channels last; µs, and in brackets PyTorch's time (its convolution operators, oneDNN) over ours; "
+        "backward: both gradients. **Bold**: PyTorch is faster."
+    )
+    return "\n".join([head, "", _summary(cases), "", *rows])
+
+
+def _layer(case: dict[str, Any]) -> str:
+    size, k = case["size"], case["k"]
+    stride = f", stride {case['stride']}" if case["stride"] > 1 else ""
+    groups = ", depthwise" if case["groups"] == case["ci"] > 1 else ""
+    return f"{k}×{k}, {case['ci']} → {case['co']}, {size}×{size}{stride}{groups}, {case['n']}"
+
+
 def _summary(cases: list[dict[str, Any]]) -> str:
     """One sentence on all rows in which PyTorch was timed, with the number of those it wins."""
     ratios = [c["median_us"]["torch"] / c["median_us"]["bncore"] for c in cases if _both(c)]
@@ -178,6 +213,7 @@ TABLES: dict[str, tuple[Callable[[dict[str, Any]], str], str, str]] = {
     "rows": (render_rows, "norm.json", "benchmarks/README.md"),
     "family": (render_family, "family.json", "README.md"),
     "population": (render_population, "population.json", "README.md"),
+    "conv": (render_conv, "conv.json", "README.md"),
 }
 
 

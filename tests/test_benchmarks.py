@@ -86,6 +86,19 @@ def test_population_runs_and_finds_bncore_right(tmp_path: Path) -> None:
     assert "2000×64, 1 thread" in readme.read_text(encoding="utf-8")
 
 
+def test_convolutions_run_and_make_a_table(tmp_path: Path) -> None:
+    results, readme = tmp_path / "conv.json", tmp_path / "README.md"
+    done = run(ROOT / "benchmarks/bench_conv.py", "--quick", "--threads", 1, "--json", results)
+    assert done.returncode == 0, done.stderr + done.stdout
+    cases = json.loads(results.read_text())["cases"]
+    assert {case["op"] for case in cases} == {"forward", "backward"}
+    assert all(case["error"] < 1e-5 for case in cases)
+    readme.write_bytes((ROOT / "README.md").read_bytes())
+    table = (ROOT / "benchmarks/table.py", "--table", "conv", "--json", results)
+    assert run(*table, "--readme", readme).returncode == 0
+    assert "| 3×3, 16 → 16, 32×32, 2 |" in readme.read_text(encoding="utf-8")
+
+
 def test_instruction_sets_run_and_agree(native: None, tmp_path: Path) -> None:
     results = tmp_path / "isa.json"
     done = run(ROOT / "benchmarks/bench_isa.py", "--quick", "--threads", 1, "--json", results)
