@@ -276,10 +276,10 @@ typedef struct {
     int columns; /* the output's walk: rows of `width` values, or slabs of `slab` */
     int64_t width, slab, part, pass_chunks; /* chunks of the output, unless y is made directly */
     int inside, threads, limit, little;     /* as in bnc_norm_plan */
-    int pass_threads;                       /* at most, of the output's pass over one part */
-    int64_t bytes;                          /* read and written by it */
-    int64_t cache_share;                    /* what its threads have of the last-level cache */
-    int streaming;                          /* stores go past the caches */
+    int pass_threads; /* whose stores these are: those of the call if direct, else of one part's pass */
+    int64_t bytes;       /* read and written by the call if direct, else by one part's pass */
+    int64_t cache_share; /* what these threads have of the last-level cache */
+    int streaming;       /* stores go past the caches */
     bnc_group_thresholds at;
 } bnc_group_plan;
 

@@ -161,11 +161,11 @@ def _threads(plan: Plan) -> Row:
 
 
 def _stores(plan: Plan, caches: dict[str, int]) -> Row:
-    """Whether outputs go past the caches; a pass over one sample's part of a tile decides for itself."""
-    if plan["direct"] and not plan["backward"]:
-        return "stores", "into the caches", "kernels called directly never go past them"
+    """Whether outputs go past the caches; a pass that is shared out inside decides for itself."""
     whose = share({**plan, "threads": plan["pass_threads"]}, caches)
-    moved = f"{size(plan['bytes'])} read and written each time"
+    moved = f"{size(plan['bytes'])} read and written" + ("" if plan["direct"] else " each time")
     if plan["streaming"]:
         return "stores", "past the caches", f"{moved} > {whose}"
-    return "stores", "into the caches", f"{moved} <= {whose}"
+    if plan["bytes"] <= plan["cache_share"]:
+        return "stores", "into the caches", f"{moved} <= {whose}"
+    return "stores", "into the caches", "a sample's part is neither whole lines nor long"

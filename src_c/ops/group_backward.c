@@ -8,6 +8,7 @@ typedef struct {
     const bnc_group_norm_gradient *a;
     bnc_group_grid grid;
     double *sum_g, *sum_gx; /* (blocks, c): sums over the samples of a chunk */
+    int streaming;          /* bnc_group_streams */
     atomic_int failed;
 } job;
 
@@ -134,7 +135,12 @@ static int sample(part *p, double *restrict sum_g, double *restrict sum_gx)
     }
     const bnc_shape shape = {.n = p->j->grid.a, .c = p->t.channels, .s = p->j->grid.s};
     bnc_pass pass = {.shape = &shape, .l = &p->l, .run = run, .arg = p, .arrays = 3};
-    bnc_pass_run(&pass);
+    if (bnc_tile_direct(&p->j->grid, &p->t)) {
+        pass.streaming = p->j->streaming;
+        run(&pass, 0, p->l.n * p->l.c * p->l.s);
+    } else {
+        bnc_pass_run(&pass);
+    }
     return BNC_OK;
 }
 
@@ -200,7 +206,10 @@ int BNC_OP(group_norm_backward)(const bnc_group_norm_gradient *a)
     if (!j.sum_g) return BNC_NO_MEMORY;
     j.sum_gx = j.sum_g + values;
     memset(j.sum_g, 0, 2 * values * sizeof *j.sum_g);
-    bnc_run(chunk, &j, bnc_group_chunks(&j.grid), bnc_group_threads(&j.grid));
+    const int threads = bnc_group_threads(&j.grid);
+    const bnc_tile first = bnc_tile_at(&j.grid, 0, 0);
+    j.streaming = bnc_group_streams(&j.grid, &first, a->dx, 3, threads);
+    bnc_run(chunk, &j, bnc_group_chunks(&j.grid), threads);
     add_up(&j, j.sum_g, a->dbeta);
     add_up(&j, j.sum_gx, a->dgamma);
     bnc_pool_put(j.sum_g);

@@ -13,7 +13,8 @@ enum {
 typedef struct {
     const bnc_group_norm *a;
     bnc_group_grid grid;
-    double *m2; /* (n, groups) kept for running statistics, or NULL */
+    double *m2;    /* (n, groups) kept for running statistics, or NULL */
+    int streaming; /* bnc_group_streams */
     atomic_int failed;
 } job;
 
@@ -123,10 +124,10 @@ static int apply(const job *j, const bnc_tile *t, int64_t i, const scratch *s)
                                   s->v[1], s->v[2]);
     for (int q = 0; q < 3; q++) bnc_spread(&l, s->v[q]);
     if (l.columns)
-        KERNELS->columns_normalize(x, 0, y, l.width, 0, l.width, &k, a->relu, BNC_DIRECT_STREAMING);
+        KERNELS->columns_normalize(x, 0, y, l.width, 0, l.width, &k, a->relu, j->streaming);
     else
         KERNELS->slabs_normalize(x, 0, y, t->channels * g->s, 0, g->s, 0, t->channels, &k, a->relu,
-                                 BNC_DIRECT_STREAMING);
+                                 j->streaming);
     return BNC_OK;
 }
 
@@ -177,7 +178,10 @@ int BNC_OP(group_norm)(const bnc_group_norm *a)
         j.m2 = bnc_pool_get((size_t)((a->n + 1) * a->c) * sizeof *j.m2);
         if (!j.m2) return BNC_NO_MEMORY;
     }
-    bnc_run(chunk, &j, bnc_group_chunks(&j.grid), bnc_group_threads(&j.grid));
+    const int threads = bnc_group_threads(&j.grid);
+    const bnc_tile first = bnc_tile_at(&j.grid, 0, 0);
+    j.streaming = bnc_group_streams(&j.grid, &first, a->y, 2, threads);
+    bnc_run(chunk, &j, bnc_group_chunks(&j.grid), threads);
     const int error = atomic_load(&j.failed);
     if (j.m2 && !error) move_running(a, (double)j.grid.values, j.m2);
     bnc_pool_put(j.m2);

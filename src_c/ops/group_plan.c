@@ -30,19 +30,22 @@ static int64_t reduction_chunks(const bnc_group_grid *g, const bnc_tile *t, int 
     return bnc_reduction_chunks(&l);
 }
 
-/* The element-wise pass over a sample's part of the tile. */
-static void plan_pass(bnc_group_plan *p, const bnc_layout *l)
+/* The element-wise pass over a sample's part of the tile, and its stores: a direct tile's follow from the whole call. */
+static void plan_pass(bnc_group_plan *p, const bnc_group_grid *g, const bnc_tile *t,
+                      const bnc_layout *l)
 {
+    const int arrays = p->backward ? 3 : 2;
     p->columns = l->columns;
     p->width = l->width;
     p->slab = l->s;
     p->part = l->n * l->c * l->s;
-    p->pass_chunks = bnc_pass_chunks(l);
-    p->pass_threads = bnc_threads_at_most(p->part, BNC_GRAIN);
-    p->bytes = bnc_pass_bytes(l, p->backward ? 3 : 2);
+    p->pass_chunks = p->direct ? 1 : bnc_pass_chunks(l);
+    p->pass_threads = bnc_threads_at_most(p->direct ? g->n * g->item : p->part, BNC_GRAIN);
+    p->bytes =
+        p->direct ? arrays * g->n * g->item * (int64_t)sizeof(bnc_real) : bnc_pass_bytes(l, arrays);
     p->cache_share = bnc_cache_share(p->pass_threads);
-    p->streaming =
-        p->direct && !p->backward ? BNC_DIRECT_STREAMING : bnc_streams(p->bytes, p->pass_threads);
+    p->streaming = p->direct ? bnc_group_streams(g, t, 0, arrays, p->pass_threads)
+                             : bnc_streams(p->bytes, p->pass_threads);
 }
 
 int BNC_OP(group_plan)(int64_t n, int64_t a, int64_t c, int64_t s, int64_t groups, int backward,
@@ -72,7 +75,7 @@ int BNC_OP(group_plan)(int64_t n, int64_t a, int64_t c, int64_t s, int64_t group
         .limit = bnc_thread_limit(),
         .at = thresholds,
     };
-    plan_pass(p, &l);
+    plan_pass(p, &g, &t, &l);
     const int64_t shared = p->inside ? p->part : n * g.item;
     p->threads = bnc_threads_at_most(shared, BNC_GRAIN);
     p->little = bnc_is_little(shared, BNC_GRAIN);

@@ -158,7 +158,7 @@ def test_json_of_groups(call: Command) -> None:
     plan = result["plans"]["backward"]
     assert [plan[size] for size in ("n", "a", "c", "s", "groups")] == [4, 1, 64, 16, 16]
     assert plan["direct"] is True and plan["inside"] is False
-    assert plan["bytes"] == 3 * 8 * 64 * 16  # one sample at a time
+    assert plan["bytes"] == 3 * 8 * 4 * 64 * 16  # of the whole call
     assert plan["threads"] == 1  # too little for two
 
 

@@ -26,7 +26,7 @@ def check(name, whole, out):
 
 for dtype in ("float32", "float64"):
     rng = np.random.default_rng(0)
-    for shape, axis in (((37, 768), 1), ((9, 1031), 1), ((37, 80), 1), ((5, 17, 199), 1), ((5, 199, 17), -1)):
+    for shape, axis in (((37, 768), 1), ((9, 1031), 1), ((37, 80), 1), ((5, 17, 199), 1), ((3, 17, 1024), 1), ((5, 199, 17), -1)):
         x, dy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
         c = shape[axis]
         w, b = np.linspace(0.5, 2, c, dtype=dtype), np.linspace(-1, 1, c, dtype=dtype)
@@ -38,6 +38,14 @@ for dtype in ("float32", "float64"):
             dx, whole = at(shape, dtype, offset)
             F.batch_norm_backward(dy, saved, out=dx)
             check(("batch backward", *label), whole, dx)
+            if len(shape) == 3 and axis == 1:  # groups that are runs of memory
+                for groups in (1, 17):
+                    out, whole = at(shape, dtype, offset)
+                    _, saved = F.group_norm(x, groups, w, b, out=out)
+                    check(("group", groups, *label), whole, out)
+                    dx, whole = at(shape, dtype, offset)
+                    F.group_norm_backward(dy, saved, out=dx)
+                    check(("group backward", groups, *label), whole, dx)
             if axis == -1 or len(shape) == 2:
                 for norm in ("layer_norm", "rms_norm"):
                     out, whole = at(shape, dtype, offset)
