@@ -2,20 +2,10 @@
  *
  * With channels last, the taps of a kernel row are one contiguous run of inputs, whatever the channels and the kernel's
  * width; a row of pixels is the same run at a fixed pitch. So the kernel is "runs of values, a broadcast each, times packed
- * weights", PIXELS pixels by NV vectors of channels in registers. What the first or last pixel would read outside of
+ * weights", SIDE pixels by NV vectors of channels in registers. What the first or last pixel would read outside of
  * the image is skipped, not multiplied by zero. A pixel's sum is added up in the order of the weights, one by one, however
  * the row is cut into tiles. */
-#include "kernels.h"
-
-/* The tile that leaves registers for the weights and the broadcast (measured: PIXELS 16 and 28 are 5-25 % slower). */
-#if BNC_VBYTES == 64
-enum { PIXELS = 8, NV = 1 };
-#elif BNC_VBYTES == 32
-enum { PIXELS = 6, NV = 2 };
-#else
-enum { PIXELS = 4, NV = 2 };
-#endif
-enum { BLOCK = NV * VL };
+#include "conv_tile.h"
 
 /* Channels of a block: the weights of one input value follow each other. */
 void BNC_KERNEL(conv_block)(int64_t *channels) { *channels = BLOCK; }
@@ -44,12 +34,9 @@ static void store_some(const vreal *sums, int64_t channels, bnc_real *y)
 BNC_INLINE void tile(const int pixels, const struct bnc_conv_row *r, int64_t left, int64_t right,
                      const bnc_real *from, const bnc_real *w, bnc_real *y)
 {
-    vreal acc[PIXELS][NV];
+    vreal acc[SIDE][NV];
     const int64_t step = r->x_step, middle = r->length - left - right;
-#pragma GCC unroll 8
-    for (int p = 0; p < pixels; p++)
-#pragma GCC unroll 8
-        for (int v = 0; v < NV; v++) acc[p][v] = vzero();
+    clear_tile(acc, pixels);
     for (int64_t t = 0; t < r->runs; t++) {
         const bnc_real *x = from + r->at[t];
         ADD_RUN(left, 1, pixels)
@@ -74,31 +61,16 @@ typedef void tile_fn(const struct bnc_conv_row *r, int64_t left, int64_t right,
                                                    int64_t right, const bnc_real *from,        \
                                                    const bnc_real *w, bnc_real *y)             \
     { tile(n, r, left, right, from, w, y); }
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-#if BNC_VBYTES >= 32
-TILE(5)
-TILE(6)
-#endif
-#if BNC_VBYTES == 64
-TILE(7)
-TILE(8)
-static tile_fn *const tiles[PIXELS] = {tile_1, tile_2, tile_3, tile_4,
-                                       tile_5, tile_6, tile_7, tile_8};
-#elif BNC_VBYTES == 32
-static tile_fn *const tiles[PIXELS] = {tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
-#else
-static tile_fn *const tiles[PIXELS] = {tile_1, tile_2, tile_3, tile_4};
-#endif
+EACH_SIDE(TILE)
+#define NAME(n) tile_##n,
+static tile_fn *const tiles[SIDE] = {EACH_SIDE(NAME)};
 
 /* x: input column 0 of the row's first kernel row; w: packed weights (runs, length, BLOCK); y: the first pixel's channels.
  * A row is shared out evenly: 28 pixels are four tiles of 7, not three of 8 and one of 4. */
 void BNC_KERNEL(conv_row)(const struct bnc_conv_row *r, const bnc_real *x, const bnc_real *w,
                           bnc_real *y)
 {
-    const int64_t count = (r->pixels + PIXELS - 1) / PIXELS, few = r->pixels / count,
+    const int64_t count = (r->pixels + SIDE - 1) / SIDE, few = r->pixels / count,
                   more = r->pixels % count;
     for (int64_t i = 0, p = 0, n; i < count; i++, p += n) {
         n = few + (i < more);
