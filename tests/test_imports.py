@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("support",),
     ("_native", "thread_limits"),
     ("backend",),
-    ("functional", "pool"),
+    ("functional", "pool", "winograd"),
     ("layers",),
     ("nets",),
     ("training",),
