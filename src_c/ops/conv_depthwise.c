@@ -1,5 +1,5 @@
-/* Depthwise convolutions, one channel a group: channels are lanes, a tap is a vector of weights. Views as for others (conv.h), but
- * pixels near the sides of the image have taps of their own: nothing is multiplied by zero, and nothing copied. */
+/* Depthwise convolutions, one channel a group: channels are lanes, a tap is a vector of weights. Views as for others
+ * (conv.h), but pixels near the sides of the image have taps of their own: nothing is multiplied by zero, and nothing copied. */
 #include "conv.h"
 
 /* Columns [*from, *to) of a view in which the same taps are in the image as in column `from`: taps [*first, *end). */

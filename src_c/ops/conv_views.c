@@ -58,8 +58,8 @@ static void make_view(const conv_plan *p, conv_view *v, int64_t a, int64_t b)
         v->joined &= v->column_at[l] == v->column_at[l - 1] + 1;
 }
 
-/* What the first and last pixel of a row skip, if no other pixel but these reads outside of the image; else how many columns of zeros
- * its copies need. */
+/* What the first and last pixel of a row skip, if no other pixel reads outside of the image; else how many columns of
+ * zeros its copies need. */
 static void make_borders(conv_plan *p, conv_view *v)
 {
     if (!v->column_taps || p->depthwise) return;

@@ -1,8 +1,8 @@
 /* Gradients of a convolution's weight: sums over all output pixels of all images, of products. Design: conv.h.
  *
  * Output rows are cut into a number of parts that depends on sizes alone; each part is summed in an array of its own, and
- * these are added in order: the same bits for any number of threads. Sums lie in blocks of output channels, (groups, blocks, kh, kw,
- * in, block); of a depthwise convolution as (kh, kw, channels). A tap's pixels are those for which it lies in the
+ * these are added in order: the same bits for any number of threads. Sums lie in blocks of output channels,
+ * (groups, blocks, kh, kw, in, block); of a depthwise convolution as (kh, kw, channels). A tap's pixels are those for which it lies in the
  * image. */
 #include "conv.h"
 

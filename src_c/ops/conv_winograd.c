@@ -1,5 +1,5 @@
-/* Convolutions with 3x3 kernels and without strides by Winograd's F(2x2, 3x3): a chunk of tiles is transformed, multiplied by the
- * transformed weights in 16 products, and transformed back. Results differ from the direct way's by rounding, and an
+/* Convolutions with 3x3 kernels and without strides by Winograd's F(2x2, 3x3): a chunk of tiles is transformed, multiplied
+ * by the transformed weights in 16 products, and transformed back. Results differ from the direct way's by rounding, and an
  * infinite input gives NaN in the outputs it reaches, not infinity, which is why it can be switched off. */
 #include "conv_winograd.h"
 

@@ -1,5 +1,5 @@
-/* The weight gradient by Winograd's F(2x2, 3x3): G' (sum over tiles of (B' x B) (A dy A')) G, 16 products a chunk of tiles. As the direct
- * way does it (conv_weight.c), parts that depend on sizes alone have sums of their own, added up in order. */
+/* The weight gradient by Winograd's F(2x2, 3x3): G' (sum over tiles of (B' x B) (A dy A')) G, 16 products a chunk of tiles.
+ * As the direct way does it (conv_weight.c), parts that depend on sizes alone have sums of their own, added up in order. */
 #include "conv_winograd.h"
 
 #include <stdatomic.h>
