@@ -8,7 +8,6 @@ One thread, float32, contenders in turns; medians, and the ratios that count. Ru
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from timing import interleaved, machine
+from timing import interleaved, save
 
 import bncore as bn
 from bncore import functional as F
@@ -137,9 +136,7 @@ def main() -> int:
                 rows.append(measure(op, shape, args.seconds))
                 show(rows[-1])
     summarize(rows)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({"machine": machine(), "cases": rows}, indent=1) + "\n")
+    save(args.json, cases=rows)
     return 0
 
 

@@ -10,7 +10,6 @@ pause before each, so that no pool of threads spins beside the next one; medians
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from timing import machine
+from timing import save
 
 import bncore as bn
 from bncore import functional as F
@@ -187,9 +186,7 @@ def main() -> int:
             for layer in layers:
                 rows += measure(layer, threads, 1 if args.quick else args.rounds)
                 show(layer, rows[-2:])
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({"machine": machine(), "cases": rows}, indent=1) + "\n")
+    save(args.json, cases=rows)
     return 0
 
 

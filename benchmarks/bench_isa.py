@@ -9,7 +9,6 @@ twice as slow as AVX2 everywhere. Not a contest with other libraries; that is be
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from timing import interleaved, machine
+from timing import interleaved, save
 
 import bncore as bn
 from bncore import functional as F
@@ -213,10 +212,7 @@ def main() -> int:
     finally:
         native.use_isa(before)
     summarize(rows)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        results = {"machine": machine(), "last_level_cache": cache, "quick": args.quick}
-        args.json.write_text(json.dumps({**results, "cases": rows}, indent=1) + "\n")
+    save(args.json, last_level_cache=cache, quick=args.quick, cases=rows)
     return int(any(row["wrong"] for row in rows))
 
 

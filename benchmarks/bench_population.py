@@ -9,7 +9,6 @@ reported beside the time, also where it is large. Run it with nothing else on th
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from timing import interleaved, machine
+from timing import interleaved, save
 
 import bncore as bn
 
@@ -151,10 +150,7 @@ def main() -> int:
                     seconds = 0.02 if args.quick else args.seconds
                     rows.append(run_case(shape, threads, Path(folder), seconds))
                     show(rows[-1])
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        results = {"machine": machine(), "quick": args.quick, "cases": rows}
-        args.json.write_text(json.dumps(results, indent=1) + "\n")
+    save(args.json, quick=args.quick, cases=rows)
     return int(any("bncore" in name for row in rows for name in row["wrong"]))
 
 

@@ -6,7 +6,6 @@ Knows no operation; see bench_*.py for those. A case has ``op``, ``shape``, ``la
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from timing import interleaved, machine
+from timing import interleaved, save
 
 import bncore as bn
 
@@ -125,9 +124,5 @@ def main(
                 row = run_case(case, torch, 0.02 if args.quick else args.seconds)
                 rows.append({"threads": threads, **row})
                 show(rows[-1])
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(
-            json.dumps({"machine": machine(), "quick": args.quick, "cases": rows}, indent=1) + "\n"
-        )
+    save(args.json, quick=args.quick, cases=rows)
     return int(any(row["wrong"] for row in rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import platform
 import random
@@ -14,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["interleaved", "machine"]
+__all__ = ["interleaved", "machine", "save"]
 
 Call = Callable[[], Any]
 
@@ -141,3 +142,11 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or "unknown"
+
+
+def save(path: Path | None, **results: Any) -> None:
+    """Writes the results, behind the machine they were measured on, as JSON; to None nothing."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), **results}, indent=1) + "\n")
