@@ -101,9 +101,9 @@ cdef object plain_forward(object attributes, object x, object residual, object a
     )
     weight, bias = own(attributes, "weight"), own(attributes, "bias")
     eps, axis = own(attributes, "eps"), own(attributes, "axis")
+    keeps = own(attributes, "keeps")  # all that may be missing is asked for before the update
     cdef NormSaved saved = begin(x, axis, None, False)
     if batch:
-        # before the update, for it may fail
         tracked = own(attributes, "num_batches_tracked") + 1
         y = train(
             saved, weight, bias, residual, mean, var, own(attributes, "momentum"), eps,
@@ -113,7 +113,7 @@ cdef object plain_forward(object attributes, object x, object residual, object a
             attributes["num_batches_tracked"] = tracked
     else:
         y = evaluate(saved, weight, bias, residual, mean, var, eps, relu, None)
-    if own(attributes, "keeps"):
+    if keeps:
         attributes["_saved"] = saved
     return y
 

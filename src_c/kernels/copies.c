@@ -19,15 +19,6 @@ typedef bnc_real v64 __attribute__((vector_size(64), aligned(sizeof(bnc_real)), 
         *(type *)dst = low;                                                        \
         *(type *)(dst + second) = high;                                            \
     }
-#define ADD_PAIRS(type)                                                                  \
-    EACH_ROW                                                                             \
-    {                                                                                    \
-        const int64_t second = n - (int64_t)(sizeof(type) / sizeof(bnc_real));           \
-        const type low = *(const type *)dst + *(const type *)src;                        \
-        const type high = *(const type *)(dst + second) + *(const type *)(src + second); \
-        *(type *)dst = low;                                                              \
-        *(type *)(dst + second) = high;                                                  \
-    }
 
 /* dst[r, i] = src[r, i src_step] */
 void BNC_KERNEL(copy_rows)(const bnc_real *restrict src, int64_t src_pitch, int64_t src_step,
@@ -47,44 +38,30 @@ void BNC_KERNEL(copy_rows)(const bnc_real *restrict src, int64_t src_pitch, int6
     }
 }
 
-/* dst[r, i dst_step] += src[r, i] */
-void BNC_KERNEL(add_rows)(const bnc_real *restrict src, int64_t src_pitch, bnc_real *restrict dst,
-                          int64_t dst_pitch, int64_t dst_step, int64_t rows, int64_t n)
+/* dst += src */
+void BNC_KERNEL(add)(const bnc_real *restrict src, bnc_real *restrict dst, int64_t n)
 {
-    const int64_t bytes = n * (int64_t)sizeof(bnc_real);
-    if (dst_step != 1 || bytes < 16) {
-        EACH_ROW for (int64_t i = 0; i < n; i++) dst[i * dst_step] += src[i];
-    } else if (bytes < 32) {
-        ADD_PAIRS(v16)
-    } else if (bytes < 64) {
-        ADD_PAIRS(v32)
-    } else if (bytes <= 128) {
-        ADD_PAIRS(v64)
-    } else {
-        EACH_ROW for (int64_t i = 0; i < n; i++) dst[i] += src[i];
-    }
+    for (int64_t i = 0; i < n; i++) dst[i] += src[i];
 }
 
-/* dst[j, i] = src[i, j src_step] for i < rows, j < columns, in squares whose lines stay in the
+/* dst[j, i] = src[i, j] for i < rows, j < columns, in squares whose lines stay in the
  * L1 cache. */
-void BNC_KERNEL(transpose)(const bnc_real *restrict src, int64_t src_pitch, int64_t src_step,
-                           bnc_real *restrict dst, int64_t dst_pitch, int64_t rows, int64_t columns)
+void BNC_KERNEL(transpose)(const bnc_real *restrict src, int64_t src_pitch, bnc_real *restrict dst,
+                           int64_t dst_pitch, int64_t rows, int64_t columns)
 {
     enum { SIDE = 8 };
     for (int64_t i = 0; i < rows; i += SIDE) {
         const int64_t h = rows - i < SIDE ? rows - i : SIDE;
         for (int64_t j = 0; j < columns; j += SIDE) {
             const int64_t w = columns - j < SIDE ? columns - j : SIDE;
-            const bnc_real *from = src + i * src_pitch + j * src_step;
+            const bnc_real *from = src + i * src_pitch + j;
             bnc_real *to = dst + j * dst_pitch + i;
             if (h == SIDE) /* a loop of known length: unrolled, whole lines written */
                 for (int64_t q = 0; q < w; q++)
-                    for (int p = 0; p < SIDE; p++)
-                        to[q * dst_pitch + p] = from[p * src_pitch + q * src_step];
+                    for (int p = 0; p < SIDE; p++) to[q * dst_pitch + p] = from[p * src_pitch + q];
             else
                 for (int64_t q = 0; q < w; q++)
-                    for (int64_t p = 0; p < h; p++)
-                        to[q * dst_pitch + p] = from[p * src_pitch + q * src_step];
+                    for (int64_t p = 0; p < h; p++) to[q * dst_pitch + p] = from[p * src_pitch + q];
         }
     }
 }

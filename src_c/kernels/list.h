@@ -127,10 +127,9 @@ K(winograd_output, (const bnc_real *m, int64_t slab, int64_t padded, int64_t cha
 /* copies.c: what a convolution moves around its products */
 K(copy_rows, (const bnc_real *src, int64_t src_pitch, int64_t src_step, bnc_real *dst,
               int64_t dst_pitch, int64_t rows, int64_t n))
-K(add_rows, (const bnc_real *src, int64_t src_pitch, bnc_real *dst, int64_t dst_pitch,
-             int64_t dst_step, int64_t rows, int64_t n))
-K(transpose, (const bnc_real *src, int64_t src_pitch, int64_t src_step, bnc_real *dst,
-              int64_t dst_pitch, int64_t rows, int64_t columns))
+K(add, (const bnc_real *src, bnc_real *dst, int64_t n))
+K(transpose, (const bnc_real *src, int64_t src_pitch, bnc_real *dst, int64_t dst_pitch,
+              int64_t rows, int64_t columns))
 K(finish_rows, (const bnc_real *src, int64_t src_pitch, const bnc_real *bias, int64_t bias_row,
                 int64_t bias_step, const bnc_real *residual, bnc_real *dst, int64_t dst_pitch,
                 int64_t rows, int64_t n, int relu))

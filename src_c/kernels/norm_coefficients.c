@@ -40,8 +40,8 @@ void BNC_KERNEL(inverse_roots)(int64_t c, double *a)
 BNC_INLINE double quotient(double a, double b, double over)
 {
 #ifdef __FMA__
-    const double q = a * over;
-    return fma(fma(-q, b, a), over, q);
+    const double q = a * over, lack = fma(-q, b, a);
+    return lack == lack ? fma(lack, over, q) : q; /* infinity stays infinity */
 #else
     (void)over;
     return a / b;

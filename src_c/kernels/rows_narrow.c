@@ -8,7 +8,7 @@ enum { ROWS = BNC_ROWS_AT_ONCE };
 static void gather(const bnc_real *x, int64_t ld, int64_t rows, int64_t width, bnc_real *tile)
 {
     if (rows < ROWS) memset(tile, 0, (size_t)(width * ROWS) * sizeof *tile);
-    BNC_KERNEL(transpose)(x, ld, 1, tile, ROWS, rows, width);
+    BNC_KERNEL(transpose)(x, ld, tile, ROWS, rows, width);
 }
 
 static void scatter(const bnc_real *tile, int64_t rows, int64_t width, bnc_real *y, int64_t ld)

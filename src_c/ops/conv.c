@@ -23,7 +23,7 @@ void conv_rows_done(const conv_call *a, int64_t image, int64_t group, int64_t fr
         return;
     }
     bnc_real *y = a->finish.to + (image * out->channels + first) * plane + from * out->w;
-    KERNELS->transpose(scratch, out->group, 1, y, plane, count, out->group);
+    KERNELS->transpose(scratch, out->group, y, plane, count, out->group);
     conv_finish_rows(&a->finish, y, plane, first, out->group, count);
 }
 

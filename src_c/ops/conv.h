@@ -70,6 +70,7 @@ typedef struct {
 #define conv_winograd BNC_OP(conv_winograd)
 #define conv_winograd_fits BNC_OP(conv_winograd_fits)
 #define conv_winograd_weight BNC_OP(conv_winograd_weight)
+#define conv_merge_parts BNC_OP(conv_merge_parts)
 #define conv_product BNC_OP(conv_product)
 
 /* 0 when there is no memory. */
@@ -82,8 +83,8 @@ void conv_plan_rows(const conv_plan *p, int64_t from, int64_t to, int64_t *low, 
 /* The weight (co, ci / groups, kh, kw) in the order in which views read it; NULL when there is no memory. */
 bnc_real *conv_pack(const conv_plan *p, const bnc_real *weight, int threads);
 
-/* Rows [low, high) of one group's channels of an image, to (rows, left + w + right, pitch), with zeros at the sides, in channels
- * that do not exist, and in rows outside of the image. */
+/* Rows [low, high) of one group's channels of an image, to (rows, left + w + right, pitch), with zeros at the sides, in
+ * channels that do not exist, and in rows outside of the image. */
 void conv_copy_rows(const conv_image *image, int channels_last, const bnc_real *x, int64_t group,
                     int64_t low, int64_t high, int64_t left, int64_t right, int64_t pitch,
                     bnc_real *to);
@@ -127,6 +128,9 @@ int conv_winograd_weight(const conv_plan *p, const bnc_real *x, const bnc_real *
                          bnc_real *dweight, int threads);
 int conv_product(const bnc_conv *g, int backward, const bnc_real *from, const bnc_real *weight,
                  const conv_finish *finish);
+
+/* The first of `parts` arrays of `size` sums becomes the sum of all, added up in their order. */
+void conv_merge_parts(bnc_real *sums, int64_t parts, int64_t size, int threads);
 
 /* One channel a group, in and out. */
 static inline int conv_is_depthwise(const bnc_conv *g)

@@ -45,7 +45,7 @@ int BNC_OP(conv_bias_gradient)(int64_t n, int64_t channels, int64_t pixels, int 
     if (scratch) {
         memcpy(dbias, scratch, (size_t)channels * sizeof(bnc_real));
         for (int64_t part = 1; part < a.parts; part++)
-            KERNELS->add_rows(scratch + part * channels, 0, dbias, 0, 1, 1, channels);
+            KERNELS->add(scratch + part * channels, dbias, channels);
     }
     bnc_pool_put(scratch);
     return 0;

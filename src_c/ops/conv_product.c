@@ -7,8 +7,8 @@ enum { FEW_PIXELS = 32, MANY_PIXELS = 256, CHUNKS = 16 };
 typedef struct {
     const bnc_conv *g;
     const conv_finish *finish;
-    const bnc_real *from,
-        *weight; /* weight: (in, out) with channels last, as it is with channels first */
+    const bnc_real *from;
+    const bnc_real *weight; /* (in, out) with channels last, as it is with channels first */
     int backward;
     int64_t in, out, pixels, per, per_image; /* per: pixels of a chunk */
 } product;
@@ -33,6 +33,23 @@ static void product_chunk(int64_t k, void *arg)
     conv_finish_rows(a->finish, y, a->pixels, 0, a->out, count);
 }
 
+enum { TURNED = 64 }; /* output channels of a chunk */
+
+/* The weight (out, in) of some output channels, to their columns of (in, out). */
+typedef struct {
+    const bnc_real *weight;
+    bnc_real *to;
+    int64_t in, out;
+} turning;
+
+static void turn_weight(int64_t k, void *arg)
+{
+    const turning *t = arg;
+    const int64_t first = k * TURNED;
+    KERNELS->transpose(t->weight + first * t->in, t->in, t->to + first, t->out,
+                       bnc_min(TURNED, t->out - first), t->in);
+}
+
 int conv_product(const bnc_conv *g, int backward, const bnc_real *from, const bnc_real *weight,
                  const conv_finish *finish)
 {
@@ -48,14 +65,16 @@ int conv_product(const bnc_conv *g, int backward, const bnc_real *from, const bn
     const int64_t fair = bnc_ceil_div(a.pixels * images, CHUNKS * FEW_PIXELS) * FEW_PIXELS;
     a.per = bnc_max(FEW_PIXELS, bnc_min(fair, MANY_PIXELS));
     a.per_image = bnc_ceil_div(a.pixels, a.per);
+    const int threads = conv_threads(g);
     bnc_real *turned = NULL;
     if (g->channels_last && !backward) {
         if (!(turned = bnc_pool_get((size_t)(g->ci * g->co) * sizeof(bnc_real))))
             return BNC_NO_MEMORY;
-        KERNELS->transpose(weight, g->ci, 1, turned, g->co, g->co, g->ci);
+        turning t = {weight, turned, g->ci, g->co};
+        bnc_run(turn_weight, &t, bnc_ceil_div(g->co, TURNED), threads);
         a.weight = turned;
     }
-    bnc_run(product_chunk, &a, images * a.per_image, conv_threads(g));
+    bnc_run(product_chunk, &a, images * a.per_image, threads);
     bnc_pool_put(turned);
     return BNC_OK;
 }

@@ -225,7 +225,7 @@ static void copy_inside(const conv_image *image, int channels_last, const bnc_re
             KERNELS->copy_rows(x + at * image->channels + group * c, image->channels, 1, to, pitch,
                                one_run ? 1 : n, one_run ? n * c : c);
         else
-            KERNELS->transpose(x + group * c * plane + at, plane, 1, to, pitch, c, n);
+            KERNELS->transpose(x + group * c * plane + at, plane, to, pitch, c, n);
     }
 }
 

@@ -2,8 +2,8 @@
  *
  * Output rows are cut into a number of parts that depends on sizes alone; each part is summed in an array of its own, and
  * these are added in order: the same bits for any number of threads. Sums lie in blocks of output channels,
- * (groups, blocks, kh, kw, in, block); of a depthwise convolution as (kh, kw, channels). A tap's pixels are those for which it lies in the
- * image. */
+ * (groups, blocks, kh, kw, in, block); of a depthwise convolution as (kh, kw, channels). A tap's pixels are those for
+ * which it lies in the image. */
 #include "conv.h"
 
 #include <stdatomic.h>
@@ -180,14 +180,27 @@ static void multiply_part(int64_t part, void *arg)
                   a->sums + part * a->size, g->ci, g->co, g->ci, end - begin, 0);
 }
 
+/* ---- parts become one ---- */
+
 enum { MERGE_BLOCK = 4096 };
+
+typedef struct {
+    bnc_real *sums;
+    int64_t parts, size;
+} merger;
 
 static void merge_block(int64_t chunk, void *arg)
 {
-    const call *a = arg;
-    const int64_t at = chunk * MERGE_BLOCK, n = bnc_min(MERGE_BLOCK, a->size - at);
-    for (int64_t part = 1; part < a->parts; part++)
-        KERNELS->add_rows(a->sums + part * a->size + at, 0, a->sums + at, 0, 1, 1, n);
+    const merger *m = arg;
+    const int64_t at = chunk * MERGE_BLOCK, n = bnc_min(MERGE_BLOCK, m->size - at);
+    for (int64_t part = 1; part < m->parts; part++)
+        KERNELS->add(m->sums + part * m->size + at, m->sums + at, n);
+}
+
+void conv_merge_parts(bnc_real *sums, int64_t parts, int64_t size, int threads)
+{
+    merger m = {sums, parts, size};
+    if (parts > 1) bnc_run(merge_block, &m, bnc_ceil_div(size, MERGE_BLOCK), threads);
 }
 
 /* dweight (co, in, kh, kw) from the merged sums. */
@@ -197,7 +210,7 @@ static void unpack(const call *a, bnc_real *dweight)
     const bnc_conv *g = p->g;
     const int64_t kernel = g->kh * g->kw, in = p->in.group;
     if (p->depthwise) {
-        KERNELS->transpose(a->sums, g->ci, 1, dweight, kernel, kernel, g->ci);
+        KERNELS->transpose(a->sums, g->ci, dweight, kernel, kernel, g->ci);
         return;
     }
     for (int64_t o = 0; o < g->co; o++, dweight += in * kernel) {
@@ -243,7 +256,7 @@ static int sum_all(call *a, int product, void *dweight, int threads)
     if (!take_sums(a, product ? bnc_ceil_div(pixels, 32) : g->n * g->oh, pixels * weights))
         return BNC_NO_MEMORY;
     bnc_run(product ? multiply_part : sum_part, a, a->parts, threads);
-    if (a->parts > 1) bnc_run(merge_block, a, bnc_ceil_div(a->size, MERGE_BLOCK), threads);
+    conv_merge_parts(a->sums, a->parts, a->size, threads);
     if (product)
         memcpy(dweight, a->sums, (size_t)weights * sizeof(bnc_real));
     else if (!a->failed)

@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-enum { MAX_PARTS = 16, PARTS_BYTES = 64 << 20, MERGE_BLOCK = 4096 };
+enum { MAX_PARTS = 16, PARTS_BYTES = 64 << 20 };
 
 typedef struct {
     conv_tiles t;
@@ -72,14 +72,6 @@ static void sum_part(int64_t part, void *arg)
     bnc_pool_put(memory);
 }
 
-static void merge_block(int64_t chunk, void *arg)
-{
-    const job *j = arg;
-    const int64_t at = chunk * MERGE_BLOCK, n = bnc_min(MERGE_BLOCK, j->size - at);
-    for (int64_t part = 1; part < j->parts; part++)
-        KERNELS->add_rows(j->sums + part * j->size + at, 0, j->sums + at, 0, 1, 1, n);
-}
-
 /* Sixteen output channels of input channel k % in of group k / in: dweight (co, in, 3, 3). */
 static void unpack(int64_t k, void *arg)
 {
@@ -91,8 +83,8 @@ static void unpack(int64_t k, void *arg)
     for (int64_t o = 0; o < out; o += BNC_LANES) {
         KERNELS->winograd_weight_gradient(j->sums + (group * 16 * in + i) * wide + o, in * wide,
                                           BNC_LANES, taps, BNC_LANES);
-        KERNELS->transpose(taps, BNC_LANES, 1, j->dweight + ((group * out + o) * in + i) * 9,
-                           in * 9, 9, bnc_min(BNC_LANES, out - o));
+        KERNELS->transpose(taps, BNC_LANES, j->dweight + ((group * out + o) * in + i) * 9, in * 9,
+                           9, bnc_min(BNC_LANES, out - o));
     }
 }
 
@@ -106,7 +98,7 @@ int conv_winograd_weight(const conv_plan *p, const bnc_real *x, const bnc_real *
     j.sums = bnc_pool_get((size_t)(j.parts * j.size) * sizeof(bnc_real));
     if (!j.sums) return BNC_NO_MEMORY;
     bnc_run(sum_part, &j, j.parts, threads);
-    if (j.parts > 1) bnc_run(merge_block, &j, bnc_ceil_div(j.size, MERGE_BLOCK), threads);
+    conv_merge_parts(j.sums, j.parts, j.size, threads);
     bnc_run(unpack, &j, p->groups * p->in.group, threads);
     bnc_pool_put(j.sums);
     return j.failed ? BNC_NO_MEMORY : BNC_OK;

@@ -31,7 +31,7 @@ static int runs_moments(const bnc_group_grid *g, const bnc_real *x, int64_t coun
         return BNC_OP(statistics)(&(bnc_shape){.n = 1, .c = count, .s = len}, x, mean, m2);
     for (int64_t i = 0; i < count; i += GROUPS_AT_ONCE) {
         const int64_t some = bnc_min(GROUPS_AT_ONCE, count - i);
-        KERNELS->transpose(x + i * len, len, 1, turned, PITCH, some, len);
+        KERNELS->transpose(x + i * len, len, turned, PITCH, some, len);
         KERNELS->columns_moments(turned, PITCH, len, some, mean + i, m2 + i);
     }
     return BNC_OK;

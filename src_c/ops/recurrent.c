@@ -117,7 +117,7 @@ int BNC_OP(recurrent)(const bnc_recurrent *a)
     const int64_t units = a->units, width = f.s.width;
     bnc_real *turned = bnc_pool_get((size_t)((units + 1) * width) * sizeof *turned);
     if (turned) {
-        KERNELS->transpose(a->weight, units, 1, turned, width, width, units);
+        KERNELS->transpose(a->weight, units, turned, width, width, units);
         f.turned = turned;
         f.bias = a->bias;
         if (!f.bias) f.bias = memset(turned + units * width, 0, (size_t)width * sizeof *turned);

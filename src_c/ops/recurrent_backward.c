@@ -41,8 +41,7 @@ static void step_row(const call *f, const state *k, int64_t r, int64_t i, int64_
     const bnc_real *h = state_before(&f->s, a->y, a->y_pitch, a->h0, k->zeros, i, step);
     bnc_real *dh = k->dh + r * units, *d = (bnc_real *)a->dproducts + row * width;
     bnc_real *dhidden = f->dhidden + row * width;
-    if (a->dy)
-        KERNELS->add_rows((const bnc_real *)a->dy + row * a->dy_pitch, 0, dh, 0, 1, 1, units);
+    if (a->dy) KERNELS->add((const bnc_real *)a->dy + row * a->dy_pitch, dh, units);
     if (a->kind == BNC_LSTM)
         KERNELS->lstm_gates_backward(
             gates, state_before(&f->s, a->cells, units, a->c0, k->zeros, i, step),
