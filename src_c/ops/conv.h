@@ -129,8 +129,9 @@ int conv_winograd_weight(const conv_plan *p, const bnc_real *x, const bnc_real *
 int conv_product(const bnc_conv *g, int backward, const bnc_real *from, const bnc_real *weight,
                  const conv_finish *finish);
 
-/* The first of `parts` arrays of `size` sums becomes the sum of all, added up in their order. */
-void conv_merge_parts(bnc_real *sums, int64_t parts, int64_t size, int threads);
+/* Adds `count` arrays of `size` sums, one behind the other, to another such array, in their order. */
+void conv_merge_parts(bnc_real *to, const bnc_real *others, int64_t count, int64_t size,
+                      int threads);
 
 /* One channel a group, in and out. */
 static inline int conv_is_depthwise(const bnc_conv *g)

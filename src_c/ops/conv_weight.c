@@ -10,13 +10,16 @@
 
 /* Multiplications worth a part of their own; at most that many parts and bytes of sums. */
 enum { MAX_PARTS = 16, PART_WORK = 1 << 20, PARTS_BYTES = 64 << 20 };
+/* Pixels of a part of a product, at least. */
+enum { PIXELS = 32 };
 /* Input channels up to which the taps of a kernel row are taken together, with zeros for what is outside of the image. */
 enum { FEW_CHANNELS = 4 };
 
 typedef struct {
     conv_plan p;
     const bnc_real *x, *dy;
-    bnc_real *sums;
+    bnc_real *sums;      /* (parts, size), ... */
+    bnc_real *dweight;   /* ... or, as products, the first part here and the others in sums */
     int64_t parts, size; /* how many parts; elements of one */
     int64_t wide;        /* channels of a group of dy, whole blocks */
     int together;        /* FEW_CHANNELS */
@@ -177,7 +180,8 @@ static void multiply_part(int64_t part, void *arg)
     const int64_t all = g->n * g->h * g->w, begin = all * part / a->parts,
                   end = all * (part + 1) / a->parts;
     KERNELS->gemm(1, a->dy + begin * g->co, g->co, a->x + begin * g->ci, g->ci,
-                  a->sums + part * a->size, g->ci, g->co, g->ci, end - begin, 0);
+                  part ? a->sums + (part - 1) * a->size : a->dweight, g->ci, g->co, g->ci,
+                  end - begin, 0);
 }
 
 /* ---- parts become one ---- */
@@ -185,22 +189,24 @@ static void multiply_part(int64_t part, void *arg)
 enum { MERGE_BLOCK = 4096 };
 
 typedef struct {
-    bnc_real *sums;
-    int64_t parts, size;
+    bnc_real *to;
+    const bnc_real *others;
+    int64_t count, size;
 } merger;
 
 static void merge_block(int64_t chunk, void *arg)
 {
     const merger *m = arg;
     const int64_t at = chunk * MERGE_BLOCK, n = bnc_min(MERGE_BLOCK, m->size - at);
-    for (int64_t part = 1; part < m->parts; part++)
-        KERNELS->add(m->sums + part * m->size + at, m->sums + at, n);
+    for (int64_t other = 0; other < m->count; other++)
+        KERNELS->add(m->others + other * m->size + at, m->to + at, n);
 }
 
-void conv_merge_parts(bnc_real *sums, int64_t parts, int64_t size, int threads)
+void conv_merge_parts(bnc_real *to, const bnc_real *others, int64_t count, int64_t size,
+                      int threads)
 {
-    merger m = {sums, parts, size};
-    if (parts > 1) bnc_run(merge_block, &m, bnc_ceil_div(size, MERGE_BLOCK), threads);
+    merger m = {to, others, count, size};
+    if (count) bnc_run(merge_block, &m, bnc_ceil_div(size, MERGE_BLOCK), threads);
 }
 
 /* dweight (co, in, kh, kw) from the merged sums. */
@@ -236,43 +242,58 @@ static void plan_sums(call *a, const bnc_conv *g)
     a->size = (p->depthwise ? 1 : p->groups * p->in.group) * g->kh * g->kw * a->wide;
 }
 
-/* Parts of the sums, and memory for all of them; 0 when there is none. */
-static int take_sums(call *a, int64_t units, int64_t work)
+/* In how many parts to sum: as many as there are units and memory for, and work. */
+static int64_t parts_of(const call *a, int64_t units, int64_t work)
 {
     const int64_t room = PARTS_BYTES / (int64_t)sizeof(bnc_real) / a->size;
-    a->parts = bnc_max(1, bnc_min(bnc_min(MAX_PARTS, units), bnc_min(work / PART_WORK, room)));
-    a->sums = bnc_pool_get((size_t)(a->parts * a->size) * sizeof(bnc_real));
-    return a->sums != NULL;
+    return bnc_max(1, bnc_min(bnc_min(MAX_PARTS, units), bnc_min(work / PART_WORK, room)));
 }
 
-/* All output rows, directly; with a 1x1 kernel (`product`) as one product of matrices. */
-static int sum_all(call *a, int product, void *dweight, int threads)
+/* All output rows, directly. */
+static int sum_all(call *a, int64_t work, bnc_real *dweight, int threads)
 {
     const bnc_conv *g = a->p.g;
-    const int64_t pixels = g->n * g->oh * g->ow,
-                  weights = g->co * (g->ci / g->groups) * g->kh * g->kw;
     plan_sums(a, g);
-    if (product) a->size = weights;
-    if (!take_sums(a, product ? bnc_ceil_div(pixels, 32) : g->n * g->oh, pixels * weights))
-        return BNC_NO_MEMORY;
-    bnc_run(product ? multiply_part : sum_part, a, a->parts, threads);
-    conv_merge_parts(a->sums, a->parts, a->size, threads);
-    if (product)
-        memcpy(dweight, a->sums, (size_t)weights * sizeof(bnc_real));
-    else if (!a->failed)
-        unpack(a, dweight);
+    a->parts = parts_of(a, g->n * g->oh, work);
+    a->sums = bnc_pool_get((size_t)(a->parts * a->size) * sizeof(bnc_real));
+    if (!a->sums) return BNC_NO_MEMORY;
+    bnc_run(sum_part, a, a->parts, threads);
+    conv_merge_parts(a->sums, a->sums + a->size, a->parts - 1, a->size, threads);
+    if (!a->failed) unpack(a, dweight);
     bnc_pool_put(a->sums);
     return a->failed ? BNC_NO_MEMORY : BNC_OK;
+}
+
+/* With a 1x1 kernel and channels last, as products of matrices; the first part's sums are dweight itself. */
+static int multiply_all(call *a, int64_t work, bnc_real *dweight, int threads)
+{
+    const bnc_conv *g = a->p.g;
+    a->size = g->co * g->ci;
+    a->parts = parts_of(a, bnc_ceil_div(g->n * g->h * g->w, PIXELS), work);
+    a->dweight = dweight;
+    if (a->parts > 1) {
+        a->sums = bnc_pool_get((size_t)((a->parts - 1) * a->size) * sizeof(bnc_real));
+        if (!a->sums) return BNC_NO_MEMORY;
+    }
+    bnc_run(multiply_part, a, a->parts, threads);
+    conv_merge_parts(dweight, a->sums, a->parts - 1, a->size, threads);
+    bnc_pool_put(a->sums);
+    return BNC_OK;
 }
 
 int BNC_OP(conv_weight_gradient)(const bnc_conv *g, const void *x, const void *dy, void *dweight)
 {
     call a = {.x = x, .dy = dy};
-    const int product = g->channels_last && conv_is_product(g), threads = conv_threads(g);
+    const int threads = conv_threads(g);
+    const int64_t work = g->n * g->oh * g->ow * g->co * (g->ci / g->groups) * g->kh * g->kw;
     if (!conv_plan_make(&a.p, g, 0)) return BNC_NO_MEMORY;
-    const int error = !product && conv_winograd_fits(&a.p)
-                          ? conv_winograd_weight(&a.p, x, dy, dweight, threads)
-                          : sum_all(&a, product, dweight, threads);
+    int error;
+    if (g->channels_last && conv_is_product(g))
+        error = multiply_all(&a, work, dweight, threads);
+    else if (conv_winograd_fits(&a.p))
+        error = conv_winograd_weight(&a.p, x, dy, dweight, threads);
+    else
+        error = sum_all(&a, work, dweight, threads);
     conv_plan_free(&a.p);
     return error;
 }

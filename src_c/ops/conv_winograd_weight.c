@@ -98,7 +98,7 @@ int conv_winograd_weight(const conv_plan *p, const bnc_real *x, const bnc_real *
     j.sums = bnc_pool_get((size_t)(j.parts * j.size) * sizeof(bnc_real));
     if (!j.sums) return BNC_NO_MEMORY;
     bnc_run(sum_part, &j, j.parts, threads);
-    conv_merge_parts(j.sums, j.parts, j.size, threads);
+    conv_merge_parts(j.sums, j.sums + j.size, j.parts - 1, j.size, threads);
     bnc_run(unpack, &j, p->groups * p->in.group, threads);
     bnc_pool_put(j.sums);
     return j.failed ? BNC_NO_MEMORY : BNC_OK;
