@@ -27,19 +27,118 @@ void conv_rows_done(const conv_call *a, int64_t image, int64_t group, int64_t fr
     conv_finish_rows(&a->finish, y, plane, first, out->group, count);
 }
 
+/* ---- the weight in the form of a way; kept ones have their way in front */
+
+typedef struct {
+    _Alignas(64) int way;
+} kept_weight;
+
+static conv_way choose(conv_call *a)
+{
+    if (conv_is_product(a->p.g))
+        return a->p.g->channels_last && !a->p.backward ? CONV_TURNED_PRODUCT : CONV_PRODUCT;
+    return conv_winograd_fits(&a->p) ? CONV_WINOGRAD : CONV_DIRECT;
+}
+
+static int64_t weight_values(const conv_call *a)
+{
+    const bnc_conv *g = a->p.g;
+    if (a->way == CONV_WINOGRAD) return conv_winograd_weight_values(&a->p);
+    return a->way == CONV_DIRECT ? a->p.groups * a->p.packed : g->ci * g->co;
+}
+
+/* The weight to its form; 0 when there is no memory. */
+static int form_weight(const conv_call *a, const bnc_real *weight, int threads, bnc_real *to)
+{
+    if (a->way == CONV_TURNED_PRODUCT) conv_turn_weight(a->p.g, weight, threads, to);
+    if (a->way == CONV_PRODUCT) memcpy(to, weight, (size_t)weight_values(a) * sizeof *to);
+    if (a->way == CONV_DIRECT) conv_pack(&a->p, weight, threads, to);
+    if (a->way != CONV_WINOGRAD) return 1;
+    bnc_real *packed = bnc_pool_get((size_t)(a->p.groups * a->p.packed) * sizeof *packed);
+    if (!packed) return 0;
+    conv_pack(&a->p, weight, threads, packed);
+    conv_winograd_transform(&a->p, packed, threads, to);
+    bnc_pool_put(packed);
+    return 1;
+}
+
+/* Sizes and way, without a weight. */
+static int begin(conv_call *a, const bnc_conv *g, int backward)
+{
+    *a = (conv_call){.p = {.g = g, .backward = backward}};
+    if (!conv_is_product(g) && !conv_plan_make(&a->p, g, backward)) return 0;
+    a->way = choose(a);
+    return 1;
+}
+
+int conv_ready(conv_call *a, const bnc_conv *g, int backward, const bnc_real *weight,
+               const void *kept, int threads)
+{
+    if (!begin(a, g, backward)) return BNC_NO_MEMORY;
+    a->weight = weight;
+    if (kept) {
+        a->way = (conv_way)((const kept_weight *)kept)->way;
+        a->weight = (const bnc_real *)((const kept_weight *)kept + 1);
+    } else if (a->way != CONV_PRODUCT) {
+        a->weight = a->own = bnc_pool_get((size_t)weight_values(a) * sizeof(bnc_real));
+        if (!a->own || !form_weight(a, weight, threads, a->own)) {
+            conv_release(a);
+            return BNC_NO_MEMORY;
+        }
+    }
+    return BNC_OK;
+}
+
+void conv_release(conv_call *a)
+{
+    bnc_pool_put(a->own);
+    conv_plan_free(&a->p);
+}
+
+int conv_run(const conv_call *a, int threads)
+{
+    if (a->way == CONV_DIRECT) return conv_direct(a, threads);
+    if (a->way == CONV_WINOGRAD) return conv_winograd(a, threads);
+    conv_product(a, threads);
+    return BNC_OK;
+}
+
+int conv_run_images(const conv_call *a, int64_t images, const bnc_real *from, bnc_real *to,
+                    const bnc_real *residual, int threads)
+{
+    bnc_conv g = *a->p.g;
+    conv_call some = *a;
+    g.n = images;
+    some.p.g = &g;
+    some.from = from, some.finish.to = to, some.finish.residual = residual;
+    return conv_run(&some, threads);
+}
+
+int BNC_OP(conv_keep)(const bnc_conv *g, int backward, const void *weight, void **kept)
+{
+    conv_call a;
+    const int threads = conv_threads(g);
+    if (!begin(&a, g, backward)) return BNC_NO_MEMORY;
+    kept_weight *k = bnc_pool_get(sizeof *k + (size_t)weight_values(&a) * sizeof(bnc_real));
+    if (k) k->way = a.way;
+    if (k && !form_weight(&a, weight, threads, (bnc_real *)(k + 1))) bnc_pool_put(k), k = NULL;
+    conv_release(&a);
+    *kept = k;
+    return k ? BNC_OK : BNC_NO_MEMORY;
+}
+
+/* ---- whole calls */
+
 static int convolve(const bnc_conv *g, int backward, const void *from, const void *weight,
                     conv_finish finish)
 {
-    if (conv_is_product(g)) return conv_product(g, backward, from, weight, &finish);
-    conv_call a = {.finish = finish, .from = from};
+    conv_call a;
     const int threads = conv_threads(g);
-    if (!conv_plan_make(&a.p, g, backward)) return BNC_NO_MEMORY;
-    bnc_real *packed = conv_pack(&a.p, weight, threads);
-    a.weight = packed;
-    int error = BNC_NO_MEMORY;
-    if (packed) error = (conv_winograd_fits(&a.p) ? conv_winograd : conv_direct)(&a, threads);
-    bnc_pool_put(packed);
-    conv_plan_free(&a.p);
+    int error = conv_ready(&a, g, backward, weight, NULL, threads);
+    if (error) return error;
+    a.finish = finish, a.from = from;
+    error = conv_run(&a, threads);
+    conv_release(&a);
     return error;
 }
 

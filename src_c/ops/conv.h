@@ -43,11 +43,17 @@ typedef struct {
     int64_t band, bands;   /* output rows of a chunk; chunks of an image */
 } conv_plan;
 
+/* How a call is computed, and the form in which that way reads the weight: as it is (a product that has a use for it), turned
+ * to (in, out), packed for views, or transformed. */
+typedef enum { CONV_PRODUCT, CONV_TURNED_PRODUCT, CONV_DIRECT, CONV_WINOGRAD } conv_way;
+
 /* One call, in either direction: x to y, or dy to dx. */
 typedef struct {
-    conv_plan p;
+    conv_plan p; /* of products g and backward only */
+    conv_way way;
     conv_finish finish;
-    const bnc_real *from, *weight; /* weight: packed */
+    const bnc_real *from, *weight; /* weight: in its way's form */
+    void *own;                     /* its memory, if it is the call's */
 } conv_call;
 
 /* Output rows of one image and group while they are computed: in the output itself with channels last, else in scratch
@@ -69,9 +75,14 @@ typedef struct {
 #define conv_direct BNC_OP(conv_direct)
 #define conv_winograd BNC_OP(conv_winograd)
 #define conv_winograd_fits BNC_OP(conv_winograd_fits)
-#define conv_winograd_weight BNC_OP(conv_winograd_weight)
-#define conv_merge_parts BNC_OP(conv_merge_parts)
+#define conv_winograd_transform BNC_OP(conv_winograd_transform)
+#define conv_winograd_weight_values BNC_OP(conv_winograd_weight_values)
 #define conv_product BNC_OP(conv_product)
+#define conv_turn_weight BNC_OP(conv_turn_weight)
+#define conv_ready BNC_OP(conv_ready)
+#define conv_run BNC_OP(conv_run)
+#define conv_run_images BNC_OP(conv_run_images)
+#define conv_release BNC_OP(conv_release)
 
 /* 0 when there is no memory. */
 int conv_plan_make(conv_plan *p, const bnc_conv *g, int backward);
@@ -80,8 +91,8 @@ void conv_plan_free(conv_plan *p);
 /* The input rows [low, high) that output rows [from, to) read, within the image. */
 void conv_plan_rows(const conv_plan *p, int64_t from, int64_t to, int64_t *low, int64_t *high);
 
-/* The weight (co, ci / groups, kh, kw) in the order in which views read it; NULL when there is no memory. */
-bnc_real *conv_pack(const conv_plan *p, const bnc_real *weight, int threads);
+/* The weight (co, ci / groups, kh, kw) in the order in which views read it, groups * packed values. */
+void conv_pack(const conv_plan *p, const bnc_real *weight, int threads, bnc_real *to);
 
 /* Rows [low, high) of one group's channels of an image, to (rows, left + w + right, pitch), with zeros at the sides, in
  * channels that do not exist, and in rows outside of the image. */
@@ -120,18 +131,26 @@ conv_rows conv_rows_of(const conv_call *a, int64_t image, int64_t group, int64_t
 void conv_rows_done(const conv_call *a, int64_t image, int64_t group, int64_t from, int64_t to,
                     const bnc_real *scratch);
 
-/* The ways to compute a call; an error code. Winograd's is for 3x3 kernels without strides; 1x1 kernels are products. */
-int conv_direct(conv_call *a, int threads);
-int conv_winograd_fits(const conv_plan *p);
-int conv_winograd(conv_call *a, int threads);
-int conv_winograd_weight(const conv_plan *p, const bnc_real *x, const bnc_real *dy,
-                         bnc_real *dweight, int threads);
-int conv_product(const bnc_conv *g, int backward, const bnc_real *from, const bnc_real *weight,
-                 const conv_finish *finish);
+/* Chooses a way and brings the weight into its form, unless `kept` (of the op conv_keep) is there: an error code. The geometry
+ * must outlive the call; where arrays lie is said by finish and from. */
+int conv_ready(conv_call *a, const bnc_conv *g, int backward, const bnc_real *weight,
+               const void *kept, int threads);
+void conv_release(conv_call *a);
+int conv_run(const conv_call *a, int threads);
+/* The same for some images, which lie at `from`, `to` and `residual` (or NULL). */
+int conv_run_images(const conv_call *a, int64_t images, const bnc_real *from, bnc_real *to,
+                    const bnc_real *residual, int threads);
 
-/* Adds `count` arrays of `size` sums, one behind the other, to another such array, in their order. */
-void conv_merge_parts(bnc_real *to, const bnc_real *others, int64_t count, int64_t size,
-                      int threads);
+/* The ways: Winograd's is for 3x3 kernels without strides; 1x1 kernels are products. Error codes. */
+int conv_direct(const conv_call *a, int threads);
+int conv_winograd_fits(const conv_plan *p);
+int conv_winograd(const conv_call *a, int threads);
+void conv_product(const conv_call *a, int threads);
+
+/* Forms of the weight: transformed (so many values) from packed; turned. */
+int64_t conv_winograd_weight_values(const conv_plan *p);
+void conv_winograd_transform(const conv_plan *p, const bnc_real *packed, int threads, bnc_real *to);
+void conv_turn_weight(const bnc_conv *g, const bnc_real *weight, int threads, bnc_real *to);
 
 /* One channel a group, in and out. */
 static inline int conv_is_depthwise(const bnc_conv *g)

@@ -117,7 +117,7 @@ static void chunk(int64_t k, void *arg)
     bnc_pool_put(memory);
 }
 
-int conv_direct(conv_call *a, int threads)
+int conv_direct(const conv_call *a, int threads)
 {
     job j = {.call = a};
     bnc_run(chunk, &j, a->p.g->n * a->p.bands, threads);

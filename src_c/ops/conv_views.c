@@ -201,14 +201,13 @@ static void pack_block(int64_t chunk, void *arg)
     }
 }
 
-bnc_real *conv_pack(const conv_plan *p, const bnc_real *weight, int threads)
+void conv_pack(const conv_plan *p, const bnc_real *weight, int threads, bnc_real *to)
 {
-    packing a = {p, weight, bnc_pool_get((size_t)(p->groups * p->packed) * sizeof(bnc_real))};
-    if (a.packed && p->depthwise)
+    packing a = {p, weight, to};
+    if (p->depthwise)
         pack_depthwise(&a);
-    else if (a.packed)
+    else
         bnc_run(pack_block, &a, p->groups * p->blocks, threads);
-    return a.packed;
 }
 
 /* Rows [low, high) of the image, w + around pixels of `pitch` values apart. */

@@ -1,10 +1,5 @@
-/* Gradients of a convolution's weight: sums over all output pixels of all images, of products. Design: conv.h.
- *
- * Output rows are cut into a number of parts that depends on sizes alone; each part is summed in an array of its own, and
- * these are added in order: the same bits for any number of threads. Sums lie in blocks of output channels,
- * (groups, blocks, kh, kw, in, block); of a depthwise convolution as (kh, kw, channels). A tap's pixels are those for
- * which it lies in the image. */
-#include "conv.h"
+/* The weight gradient of a convolution: which way it is summed, in parts, and how these become one. Design: conv_weight.h. */
+#include "conv_weight.h"
 
 #include <stdatomic.h>
 
@@ -12,176 +7,50 @@
 enum { MAX_PARTS = 16, PART_WORK = 1 << 20, PARTS_BYTES = 64 << 20 };
 /* Pixels of a part of a product, at least. */
 enum { PIXELS = 32 };
-/* Input channels up to which the taps of a kernel row are taken together, with zeros for what is outside of the image. */
-enum { FEW_CHANNELS = 4 };
 
-typedef struct {
-    conv_plan p;
-    const bnc_real *x, *dy;
-    bnc_real *sums;      /* (parts, size), ... */
-    bnc_real *dweight;   /* ... or, as products, the first part here and the others in sums */
-    int64_t parts, size; /* how many parts; elements of one */
-    int64_t wide;        /* channels of a group of dy, whole blocks */
-    int together;        /* FEW_CHANNELS */
-    int turns;           /* dy is copied: it has channels first, or parts of blocks */
-    atomic_int failed;
-} call;
-
-/* A band of one image and group: rows of x from `low` on and of dy from `from` to `to`, with channels last. */
-typedef struct {
-    const bnc_real *x, *dy;
-    int64_t low, from, to, x_pitch, x_row, dy_pitch;
-} band;
-
-/* The range of positions i in [0, count) with 0 <= i stride + offset < size. */
-static void inside(int64_t stride, int64_t offset, int64_t size, int64_t count, int64_t *from,
-                   int64_t *to)
+int conv_weight_ready(conv_weight_call *a, const bnc_conv *g)
 {
-    const int64_t low = offset < 0 ? (stride - 1 - offset) / stride : 0,
-                  high = size > offset ? (size - offset + stride - 1) / stride : 0;
-    *from = bnc_min(low, count);
-    *to = bnc_max(*from, bnc_min(high, count));
+    *a = (conv_weight_call){.p = {.g = g}};
+    if (g->channels_last && conv_is_product(g)) {
+        a->way = CONV_PRODUCT;
+        a->size = g->co * g->ci, a->units = g->h * g->w;
+        return BNC_OK;
+    }
+    if (!conv_plan_make(&a->p, g, 0)) return BNC_NO_MEMORY;
+    a->way = conv_winograd_fits(&a->p) ? CONV_WINOGRAD : CONV_DIRECT;
+    (a->way == CONV_WINOGRAD ? conv_weight_tiles_ready : conv_weight_rows_ready)(a);
+    return BNC_OK;
 }
 
-/* Rows of a band for which kernel row k lies in the image, and columns [j0, j1), with the places of the first pixel in x, for
- * kernel column l, and in dy. */
-static struct bnc_conv_pixels pixels_of(const call *a, const band *b, int64_t k, int64_t l,
-                                        int64_t j0, int64_t j1, int64_t *x_at, int64_t *dy_at)
-{
-    const conv_plan *p = &a->p;
-    const bnc_conv *g = p->g;
-    const conv_view *v = p->view;
-    int64_t i0, i1;
-    inside(g->sh, v->row_at[k], g->h, g->oh, &i0, &i1);
-    i0 = bnc_max(i0, b->from), i1 = bnc_max(i0, bnc_min(i1, b->to));
-    *x_at = (i0 * g->sh + v->row_at[k] - b->low) * b->x_row +
-            (j0 * g->sw + v->column_at[l]) * b->x_pitch;
-    *dy_at = ((i0 - b->from) * g->ow + j0) * b->dy_pitch;
-    return (struct bnc_conv_pixels){.rows = i1 - i0,
-                                    .pixels = j1 - j0,
-                                    .x_row = g->sh * b->x_row,
-                                    .x_step = g->sw * b->x_pitch,
-                                    .dy_row = g->ow * b->dy_pitch,
-                                    .dy_step = b->dy_pitch};
-}
+void conv_weight_release(conv_weight_call *a) { conv_plan_free(&a->p); }
 
-/* Depthwise: kernel columns [l, l + taps) of row k, for output columns [j0, j1). */
-static void add_taps(const call *a, const band *b, int64_t k, int64_t l, int64_t taps, int64_t j0,
-                     int64_t j1, bnc_real *sums)
+int64_t conv_weight_parts(const conv_weight_call *a, int64_t units)
 {
     const bnc_conv *g = a->p.g;
-    int64_t x_at, dy_at;
-    if (j0 >= j1) return;
-    const struct bnc_conv_pixels pixels = pixels_of(a, b, k, l, j0, j1, &x_at, &dy_at);
-    KERNELS->depthwise_weight_sums(&pixels, b->x + x_at, taps, g->dw * b->x_pitch, b->dy + dy_at,
-                                   g->ci, sums + (k * g->kw + l) * g->ci);
+    const int64_t room = PARTS_BYTES / (int64_t)sizeof(bnc_real) / a->size,
+                  work = g->n * g->oh * g->ow * g->co * (g->ci / g->groups) * g->kh * g->kw;
+    return bnc_max(1, bnc_min(bnc_min(MAX_PARTS, units), bnc_min(work / PART_WORK, room)));
 }
 
-/* Depthwise: output columns that see a whole kernel row take its taps together, those at the sides one by one. */
-static void add_depthwise(const call *a, const band *b, bnc_real *sums)
+/* A 1x1 kernel with channels last: sums lie as the weight does, dY^T X of the pixels. */
+static void multiply(const conv_weight_call *a, const bnc_real *x, const bnc_real *dy,
+                     int64_t begin, int64_t end, int first, bnc_real *sums)
 {
     const bnc_conv *g = a->p.g;
-    const int64_t *at = a->p.view->column_at;
-    int64_t left, right, skip;
-    inside(g->sw, at[0], g->w, g->ow, &left, &skip);
-    inside(g->sw, at[g->kw - 1], g->w, g->ow, &skip, &right);
-    right = bnc_max(left, right);
-    for (int64_t k = 0; k < g->kh; k++) {
-        add_taps(a, b, k, 0, g->kw, left, right, sums);
-        for (int64_t l = 0; l < g->kw; l++) {
-            int64_t j0, j1;
-            inside(g->sw, at[l], g->w, g->ow, &j0, &j1);
-            add_taps(a, b, k, l, 1, j0, bnc_min(j1, left), sums);
-            add_taps(a, b, k, l, 1, bnc_max(j0, right), j1, sums);
-        }
-    }
+    KERNELS->gemm(1, dy + begin * g->co, g->co, x + begin * g->ci, g->ci, sums, g->ci, g->co, g->ci,
+                  end - begin, !first);
 }
 
-static void add_band(const call *a, const band *b, bnc_real *sums)
+int conv_weight_add(const conv_weight_call *a, const bnc_real *x, const bnc_real *dy, int64_t begin,
+                    int64_t end, int first, bnc_real *sums)
 {
-    const conv_plan *p = &a->p;
-    const bnc_conv *g = p->g;
-    const int64_t columns = a->together ? 1 : g->kw, taps = (a->together ? g->kw : 1) * p->in.group;
-    for (int64_t k = 0; k < g->kh; k++)
-        for (int64_t l = 0; l < columns; l++) {
-            int64_t x_at, dy_at, j0 = 0, j1 = g->ow;
-            if (!a->together) inside(g->sw, p->view->column_at[l], g->w, g->ow, &j0, &j1);
-            const struct bnc_conv_pixels pixels = pixels_of(a, b, k, l, j0, j1, &x_at, &dy_at);
-            if (!pixels.rows || !pixels.pixels) continue;
-            for (int64_t o = 0; o < p->blocks; o++)
-                KERNELS->conv_weight_sums(&pixels, b->x + x_at, b->dy + dy_at + o * p->block, taps,
-                                          sums + ((o * g->kh + k) * columns + l) * taps * p->block);
-        }
-}
-
-/* Output rows [from, to) of an image, all groups; memory for copies of x and dy. */
-static void add_rows(const call *a, int64_t image, int64_t from, int64_t to, bnc_real *x_memory,
-                     bnc_real *dy_memory, bnc_real *sums)
-{
-    const conv_plan *p = &a->p;
-    const int last = p->g->channels_last;
-    const bnc_real *x = a->x + image * p->in.channels * p->in.h * p->in.w,
-                   *dy = a->dy + image * p->out.channels * p->out.h * p->out.w;
-    int64_t low, high;
-    conv_plan_rows(p, from, to, &low, &high);
-    for (int64_t group = 0; group < p->groups; group++, sums += a->size / p->groups) {
-        band b = {.x = x, .from = from, .to = to, .x_pitch = p->in.group};
-        b.x_row = p->in.w * b.x_pitch;
-        if (p->copies) {
-            conv_copy_rows(&p->in, last, x, group, low, high, p->left, p->right, b.x_pitch,
-                           x_memory);
-            b.low = low, b.x_row = (p->left + p->in.w + p->right) * b.x_pitch;
-            b.x = x_memory + p->left * b.x_pitch;
-        }
-        b.dy = dy + from * p->out.w * p->out.channels + group * p->out.group,
-        b.dy_pitch = p->out.channels;
-        if (a->turns) {
-            conv_copy_rows(&p->out, last, dy, group, from, to, 0, 0, a->wide, dy_memory);
-            b.dy = dy_memory, b.dy_pitch = a->wide;
-        }
-        (p->depthwise ? add_depthwise : add_band)(a, &b, sums);
+    if (a->way == CONV_WINOGRAD) return conv_weight_tiles_add(a, x, dy, begin, end, first, sums);
+    if (a->way == CONV_DIRECT) {
+        if (first) memset(sums, 0, (size_t)a->size * sizeof *sums);
+        return conv_weight_rows_add(a, x, dy, begin, end, sums);
     }
-}
-
-/* The output rows of a part, over all images, in bands that stay in cache. */
-static void sum_part(int64_t part, void *arg)
-{
-    call *a = arg;
-    const conv_plan *p = &a->p;
-    const bnc_conv *g = p->g;
-    bnc_real *sums = a->sums + part * a->size;
-    const int64_t all = g->n * g->oh, begin = all * part / a->parts,
-                  end = all * (part + 1) / a->parts;
-    const int64_t rows = p->band * g->sh + (g->kh - 1) * g->dh + 1,
-                  row = (p->left + p->in.w + p->right) * p->in.group;
-    const size_t x_bytes = bnc_padded(
-                     p->copies ? (size_t)(bnc_min(rows, g->h) * row) * sizeof(bnc_real) : 0),
-                 dy_bytes = a->turns ? (size_t)(p->band * g->ow * a->wide) * sizeof(bnc_real) : 0;
-    char *memory = bnc_pool_get(x_bytes + dy_bytes);
-    if (!memory) {
-        atomic_store(&a->failed, 1);
-        return;
-    }
-    memset(sums, 0, (size_t)a->size * sizeof *sums);
-    for (int64_t r = begin, next; r < end; r = next) {
-        const int64_t image = r / g->oh, from = r % g->oh;
-        next = bnc_min(bnc_min(end, (image + 1) * g->oh), r + p->band);
-        add_rows(a, image, from, from + next - r, (bnc_real *)memory,
-                 (bnc_real *)(memory + x_bytes), sums);
-    }
-    bnc_pool_put(memory);
-}
-
-/* A 1x1 kernel with channels last: sums lie as the weight does, dY^T X of the part's pixels. */
-static void multiply_part(int64_t part, void *arg)
-{
-    const call *a = arg;
-    const bnc_conv *g = a->p.g;
-    const int64_t all = g->n * g->h * g->w, begin = all * part / a->parts,
-                  end = all * (part + 1) / a->parts;
-    KERNELS->gemm(1, a->dy + begin * g->co, g->co, a->x + begin * g->ci, g->ci,
-                  part ? a->sums + (part - 1) * a->size : a->dweight, g->ci, g->co, g->ci,
-                  end - begin, 0);
+    multiply(a, x, dy, begin, end, first, sums);
+    return BNC_OK;
 }
 
 /* ---- parts become one ---- */
@@ -202,98 +71,52 @@ static void merge_block(int64_t chunk, void *arg)
         KERNELS->add(m->others + other * m->size + at, m->to + at, n);
 }
 
-void conv_merge_parts(bnc_real *to, const bnc_real *others, int64_t count, int64_t size,
-                      int threads)
+void conv_weight_finish(const conv_weight_call *a, bnc_real *sums, int64_t parts, bnc_real *dweight,
+                        int threads)
 {
-    merger m = {to, others, count, size};
-    if (count) bnc_run(merge_block, &m, bnc_ceil_div(size, MERGE_BLOCK), threads);
+    merger m = {sums, sums + a->size, parts - 1, a->size};
+    if (parts > 1) bnc_run(merge_block, &m, bnc_ceil_div(a->size, MERGE_BLOCK), threads);
+    if (a->way == CONV_WINOGRAD) conv_weight_tiles_unpack(a, sums, dweight, threads);
+    if (a->way == CONV_DIRECT) conv_weight_rows_unpack(a, sums, dweight);
+    if (a->way == CONV_PRODUCT && sums != dweight)
+        memcpy(dweight, sums, (size_t)a->size * sizeof *sums);
 }
 
-/* dweight (co, in, kh, kw) from the merged sums. */
-static void unpack(const call *a, bnc_real *dweight)
-{
-    const conv_plan *p = &a->p;
-    const bnc_conv *g = p->g;
-    const int64_t kernel = g->kh * g->kw, in = p->in.group;
-    if (p->depthwise) {
-        KERNELS->transpose(a->sums, g->ci, dweight, kernel, kernel, g->ci);
-        return;
-    }
-    for (int64_t o = 0; o < g->co; o++, dweight += in * kernel) {
-        const int64_t group = o / p->out.group, channel = o % p->out.group;
-        const bnc_real *from = a->sums + group * (a->size / p->groups) +
-                               channel / p->block * kernel * in * p->block + channel % p->block;
-        for (int64_t t = 0; t < kernel; t++)
-            for (int64_t c = 0; c < in; c++)
-                dweight[c * kernel + t] = from[(t * in + c) * p->block];
-    }
-}
+/* ---- the whole gradient ---- */
 
-static void plan_sums(call *a, const bnc_conv *g)
-{
-    conv_plan *p = &a->p;
-    const int64_t pads = bnc_max(0, (g->ow - 1) * g->sw + g->kw - g->pw - g->w);
-    a->together = !p->depthwise && p->in.group <= FEW_CHANNELS && g->dw == 1 && g->kw > 1;
-    p->left = a->together ? g->pw : 0; /* others skip what is outside */
-    p->right = a->together ? pads : 0;
-    p->copies = !g->channels_last || p->groups > 1 || p->left || p->right;
-    a->wide = p->depthwise ? g->co : p->blocks * p->block;
-    a->turns = !g->channels_last || a->wide != p->out.group;
-    a->size = (p->depthwise ? 1 : p->groups * p->in.group) * g->kh * g->kw * a->wide;
-}
+typedef struct {
+    conv_weight_call call;
+    const bnc_real *x, *dy;
+    bnc_real *sums;
+    int64_t parts, units;
+    atomic_int failed;
+} job;
 
-/* In how many parts to sum: as many as there are units and memory for, and work. */
-static int64_t parts_of(const call *a, int64_t units, int64_t work)
+static void sum_part(int64_t part, void *arg)
 {
-    const int64_t room = PARTS_BYTES / (int64_t)sizeof(bnc_real) / a->size;
-    return bnc_max(1, bnc_min(bnc_min(MAX_PARTS, units), bnc_min(work / PART_WORK, room)));
-}
-
-/* All output rows, directly. */
-static int sum_all(call *a, int64_t work, bnc_real *dweight, int threads)
-{
-    const bnc_conv *g = a->p.g;
-    plan_sums(a, g);
-    a->parts = parts_of(a, g->n * g->oh, work);
-    a->sums = bnc_pool_get((size_t)(a->parts * a->size) * sizeof(bnc_real));
-    if (!a->sums) return BNC_NO_MEMORY;
-    bnc_run(sum_part, a, a->parts, threads);
-    conv_merge_parts(a->sums, a->sums + a->size, a->parts - 1, a->size, threads);
-    if (!a->failed) unpack(a, dweight);
-    bnc_pool_put(a->sums);
-    return a->failed ? BNC_NO_MEMORY : BNC_OK;
-}
-
-/* With a 1x1 kernel and channels last, as products of matrices; the first part's sums are dweight itself. */
-static int multiply_all(call *a, int64_t work, bnc_real *dweight, int threads)
-{
-    const bnc_conv *g = a->p.g;
-    a->size = g->co * g->ci;
-    a->parts = parts_of(a, bnc_ceil_div(g->n * g->h * g->w, PIXELS), work);
-    a->dweight = dweight;
-    if (a->parts > 1) {
-        a->sums = bnc_pool_get((size_t)((a->parts - 1) * a->size) * sizeof(bnc_real));
-        if (!a->sums) return BNC_NO_MEMORY;
-    }
-    bnc_run(multiply_part, a, a->parts, threads);
-    conv_merge_parts(dweight, a->sums, a->parts - 1, a->size, threads);
-    bnc_pool_put(a->sums);
-    return BNC_OK;
+    job *j = arg;
+    if (conv_weight_add(&j->call, j->x, j->dy, j->units * part / j->parts,
+                        j->units * (part + 1) / j->parts, 1, j->sums + part * j->call.size))
+        atomic_store(&j->failed, 1);
 }
 
 int BNC_OP(conv_weight_gradient)(const bnc_conv *g, const void *x, const void *dy, void *dweight)
 {
-    call a = {.x = x, .dy = dy};
+    job j = {.x = x, .dy = dy};
     const int threads = conv_threads(g);
-    const int64_t work = g->n * g->oh * g->ow * g->co * (g->ci / g->groups) * g->kh * g->kw;
-    if (!conv_plan_make(&a.p, g, 0)) return BNC_NO_MEMORY;
-    int error;
-    if (g->channels_last && conv_is_product(g))
-        error = multiply_all(&a, work, dweight, threads);
-    else if (conv_winograd_fits(&a.p))
-        error = conv_winograd_weight(&a.p, x, dy, dweight, threads);
-    else
-        error = sum_all(&a, work, dweight, threads);
-    conv_plan_free(&a.p);
-    return error;
+    if (conv_weight_ready(&j.call, g)) return BNC_NO_MEMORY;
+    j.units = g->n * j.call.units;
+    j.parts = conv_weight_parts(
+        &j.call, j.call.way == CONV_PRODUCT ? bnc_ceil_div(j.units, PIXELS) : j.units);
+    bnc_real *memory = NULL;
+    const int in_place = j.call.way == CONV_PRODUCT && j.parts == 1; /* the sums are the gradient */
+    if (!in_place) memory = bnc_pool_get((size_t)(j.parts * j.call.size) * sizeof(bnc_real));
+    j.sums = in_place ? dweight : memory;
+    if (j.sums) {
+        bnc_run(sum_part, &j, j.parts, threads);
+        conv_weight_finish(&j.call, j.sums, j.parts, dweight, threads);
+    }
+    bnc_pool_put(memory);
+    conv_weight_release(&j.call);
+    return !j.sums || j.failed ? BNC_NO_MEMORY : BNC_OK;
 }

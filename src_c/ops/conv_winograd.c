@@ -53,21 +53,23 @@ void conv_tiles_input(const conv_tiles *t, const conv_piece *q, int64_t group, c
                                 t->across, v + (q->done + i) * t->across * t->wide_in, t->in_slab);
 }
 
+/* ---- the weight: (groups, 16, in, wide_out) */
+
 typedef struct {
-    const conv_call *call;
-    conv_tiles t;
-    bnc_real *u; /* (groups, 16, in, wide_out): transformed weights */
-    atomic_int failed;
-} job;
+    const conv_plan *p;
+    const bnc_real *packed;
+    bnc_real *u;
+    int64_t wide;
+} weight_job;
 
 /* Input channel k % in of group k / in. */
 static void transform_weight(int64_t k, void *arg)
 {
-    const job *j = arg;
-    const conv_plan *p = j->t.p;
+    const weight_job *j = arg;
+    const conv_plan *p = j->p;
     const int64_t in = p->in.group, group = k / in, i = k % in, pitch = in * p->block,
-                  wide = j->t.wide_out;
-    const bnc_real *packed = j->call->weight + group * p->packed + i * p->block;
+                  wide = j->wide;
+    const bnc_real *packed = j->packed + group * p->packed + i * p->block;
     bnc_real *u = j->u + (group * 16 * in + i) * wide;
     if (p->blocks * p->block < wide)
         for (int s = 0; s < 16; s++) memset(u + s * in * wide, 0, (size_t)wide * sizeof *u);
@@ -75,6 +77,26 @@ static void transform_weight(int64_t k, void *arg)
         KERNELS->winograd_weight(packed + b * 9 * pitch, pitch, p->block, u + b * p->block,
                                  in * wide);
 }
+
+static int64_t wide_out(const conv_plan *p)
+{ return bnc_ceil_div(p->out.group, BNC_LANES) * BNC_LANES; }
+
+int64_t conv_winograd_weight_values(const conv_plan *p)
+{ return p->groups * 16 * p->in.group * wide_out(p); }
+
+void conv_winograd_transform(const conv_plan *p, const bnc_real *packed, int threads, bnc_real *to)
+{
+    weight_job j = {p, packed, to, wide_out(p)};
+    bnc_run(transform_weight, &j, p->groups * p->in.group, threads);
+}
+
+/* ---- the images */
+
+typedef struct {
+    const conv_call *call;
+    conv_tiles t;
+    atomic_int failed;
+} job;
 
 static void transform_output(const job *j, const conv_piece *q, int64_t group, const bnc_real *m,
                              bnc_real *scratch)
@@ -127,7 +149,7 @@ static void chunk(int64_t k, void *arg)
     for (int64_t group = 0; group < t->p->groups; group++) {
         for (conv_piece q = {0}; conv_tiles_piece(t, begin, end, &q); q.done += q.end - q.first)
             conv_tiles_input(t, &q, group, j->call->from, s.rows, s.v);
-        const bnc_real *u = j->u + group * 16 * in * t->wide_out;
+        const bnc_real *u = j->call->weight + group * 16 * in * t->wide_out;
         for (int i = 0; i < 16; i++)
             KERNELS->gemm(0, s.v + i * t->in_slab, t->wide_in, u + i * in * t->wide_out,
                           t->wide_out, s.m + i * t->out_slab, t->wide_out, tiles, t->wide_out, in,
@@ -138,14 +160,9 @@ static void chunk(int64_t k, void *arg)
     bnc_pool_put(memory);
 }
 
-int conv_winograd(conv_call *a, int threads)
+int conv_winograd(const conv_call *a, int threads)
 {
-    const conv_plan *p = &a->p;
-    job j = {.call = a, .t = conv_tiles_of(p, ENOUGH_CHUNKS)};
-    j.u = bnc_pool_get((size_t)(p->groups * 16 * p->in.group * j.t.wide_out) * sizeof(bnc_real));
-    if (!j.u) return BNC_NO_MEMORY;
-    bnc_run(transform_weight, &j, p->groups * p->in.group, threads);
+    job j = {.call = a, .t = conv_tiles_of(&a->p, threads > 1 ? ENOUGH_CHUNKS : 1)};
     bnc_run(chunk, &j, bnc_ceil_div(j.t.rows, j.t.per), threads);
-    bnc_pool_put(j.u);
     return j.failed ? BNC_NO_MEMORY : BNC_OK;
 }
