@@ -22,6 +22,7 @@ include "_native_pooling.pxi"
 include "_native_recurrent.pxi"
 include "_native_rows.pxi"
 include "_native_runtime.pxi"
+include "_native_steps.pxi"
 include "_native_weighted.pxi"
 
 __all__ = [

@@ -52,6 +52,12 @@ cdef int fill_geometry(bnc_conv* g, object x, object geometry) except -1:
     cdef int dtype = real_type(x)
     if dtype < 0:
         raise Refused
+    set_geometry(g, geometry)
+    return dtype
+
+
+cdef int set_geometry(bnc_conv* g, object geometry) except -1:
+    """A ConvGeometry in C."""
     n, ci, size, co, out_size, kernel, stride, padding, dilation, groups, channels_last = geometry
     g.n, g.ci, g.co, g.groups, g.channels_last = n, ci, co, groups, channels_last
     g.h, g.w = size
@@ -60,7 +66,7 @@ cdef int fill_geometry(bnc_conv* g, object x, object geometry) except -1:
     g.sh, g.sw = stride
     g.ph, g.pw = padding
     g.dh, g.dw = dilation
-    return dtype
+    return 0
 
 
 cdef inline int64_t count_in(const bnc_conv* g) noexcept:

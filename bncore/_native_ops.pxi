@@ -152,6 +152,87 @@ cdef extern from "bncore.h" nogil:
     ctypedef struct bnc_conv:
         int64_t n, ci, h, w, co, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw, groups
         int channels_last
+    ctypedef struct bnc_conv_chain:
+        bnc_conv g
+        const void* x
+        const bnc_norm* in_ "in"
+        const void* weight
+        const void* bias
+        const void* residual
+        const void* kept
+        int relu
+        void* y
+        const bnc_norm* out
+        int apply
+    ctypedef struct bnc_conv_chain_gradient:
+        bnc_conv g
+        const void* x
+        const bnc_norm* in_ "in"
+        const void* weight
+        const void* dy
+        const bnc_norm_gradient* out
+        void* dx
+        const void* more
+        const bnc_norm_gradient* front
+        void* dweight
+    ctypedef struct bnc_copy:
+        const void* from_ "from"
+        void* to
+        int64_t rows, n, from_pitch, to_pitch
+    ctypedef struct bnc_transposition:
+        const void* from_ "from"
+        void* to
+        int64_t n, rows, columns
+    ctypedef struct bnc_sum:
+        const void* a
+        const void* b
+        void* y
+        int64_t size
+        int relu
+    ctypedef struct bnc_elementwise:
+        const void* x
+        const void* kept
+        void* y
+        int64_t size
+        int kind
+        double slope
+    ctypedef struct bnc_bias_gradient:
+        int64_t n, c, pixels
+        int channels_last
+        const void* dy
+        void* dbias
+    ctypedef enum bnc_step_kind:
+        BNC_STEP_batch_norm_train
+        BNC_STEP_batch_norm_eval
+        BNC_STEP_normalize
+        BNC_STEP_batch_norm_backward
+        BNC_STEP_norm_sums
+        BNC_STEP_input_gradient
+        BNC_STEP_conv_chain
+        BNC_STEP_conv_chain_backward
+        BNC_STEP_copy
+        BNC_STEP_turn
+        BNC_STEP_sum
+        BNC_STEP_max_pool
+        BNC_STEP_max_pool_backward
+        BNC_STEP_avg_pool
+        BNC_STEP_avg_pool_backward
+        BNC_STEP_global_avg_pool
+        BNC_STEP_global_avg_pool_backward
+        BNC_STEP_global_max_pool
+        BNC_STEP_global_max_pool_backward
+        BNC_STEP_cross_entropy
+        BNC_STEP_cross_entropy_backward
+        BNC_STEP_mse
+        BNC_STEP_mse_backward
+        BNC_STEP_bce_with_logits
+        BNC_STEP_bce_with_logits_backward
+        BNC_STEP_activation
+        BNC_STEP_activation_backward
+        BNC_STEP_conv_bias_gradient
+    ctypedef struct bnc_step:
+        bnc_step_kind kind
+        void* arguments
     ctypedef struct bnc_recurrent:
         int64_t n, m, units, y_pitch
         int kind, reverse
@@ -188,6 +269,7 @@ cdef extern from "bncore.h" nogil:
         int (*batch_norm_train)(const bnc_norm*) noexcept nogil
         int (*batch_renorm_train)(const bnc_norm*) noexcept nogil
         int (*batch_norm_eval)(const bnc_norm*) noexcept nogil
+        int (*norm_constants)(const bnc_norm*) noexcept nogil
         int (*normalize)(const bnc_norm*) noexcept nogil
         int (*statistics)(const bnc_shape*, const void*, double*, double*) noexcept nogil
         int (*inverse_std)(int64_t, double, const double*, double*) noexcept nogil
@@ -210,6 +292,7 @@ cdef extern from "bncore.h" nogil:
         int (*conv_transpose)(const bnc_conv*, const void*, const void*, const void*, const void*,
                               int, void*) noexcept nogil
         int (*conv_weight_gradient)(const bnc_conv*, const void*, const void*, void*) noexcept nogil
+        int (*conv_keep)(const bnc_conv*, int, const void*, void**) noexcept nogil
         int (*conv_bias_gradient)(int64_t, int64_t, int64_t, int, const void*, void*) noexcept nogil
         int (*activation)(const void*, void*, int64_t, int, double) noexcept nogil
         int (*activation_backward)(const void*, const void*, void*, int64_t, int,
@@ -236,6 +319,7 @@ cdef extern from "bncore.h" nogil:
         int (*squared_norm)(const void*, int64_t, double*) noexcept nogil
         int (*scale)(void*, int64_t, double) noexcept nogil
     const bnc_ops bnc_ops_f32, bnc_ops_f64
+    int bnc_run_steps(const bnc_ops*, const bnc_step*, int64_t, int64_t*) noexcept
 
 # Below this many elements an operation is over sooner than the GIL is handed on and back.
 cdef int64_t KEEP_GIL = 8192

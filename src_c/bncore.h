@@ -146,6 +146,60 @@ typedef struct {
     int channels_last;
 } bnc_conv;
 
+/* A convolution of images with channels last in a chain of layers, some images at a time while they are in cache: the norm
+ * in front is applied to what is read, the statistics that the norm behind needs are taken of what was written. Without
+ * either it is a convolution like any other. */
+typedef struct {
+    bnc_conv g;
+    const void *x;
+    const bnc_norm *
+        in; /* x is the input of this norm, whose output is computed (again) but not stored; or NULL */
+    const void *weight, *bias, *residual;
+    const void *kept; /* of conv_keep, or NULL */
+    int relu;
+    void *y;
+    const bnc_norm
+        *out;  /* a batch norm in training: mean, inv_std and running statistics are set; or NULL */
+    int apply; /* instead, `out` is applied, with the mean and inv_std it has: y is its output */
+} bnc_conv_chain;
+
+/* Backward of the above. */
+typedef struct {
+    bnc_conv g;
+    const void *x;
+    const bnc_norm *in;
+    const void *weight, *dy;
+    const bnc_norm_gradient
+        *out; /* dy is the gradient of this norm's output, and its sums are there; or NULL */
+    void *dx; /* or NULL */
+    const void *more; /* added to dx, or NULL */
+    const bnc_norm_gradient
+        *front; /* a norm whose output's gradient is dx: its sums and gradients are set; or NULL */
+    void *dweight;
+} bnc_conv_chain_gradient;
+
+/* to[r, i] = from[r, i]: rows of n values */
+typedef struct {
+    const void *from;
+    void *to;
+    int64_t rows, n, from_pitch, to_pitch;
+} bnc_copy;
+
+/* (n, rows, columns) to (n, columns, rows) */
+typedef struct {
+    const void *from;
+    void *to;
+    int64_t n, rows, columns;
+} bnc_transposition;
+
+/* y = act(a + b); y may be a */
+typedef struct {
+    const void *a, *b;
+    void *y;
+    int64_t size;
+    int relu;
+} bnc_sum;
+
 enum { BNC_RELU, BNC_LEAKY_RELU, BNC_GELU, BNC_GELU_TANH, BNC_SILU, BNC_SIGMOID, BNC_TANH };
 
 /* Windows over images (n, c, h, w), or (n, h, w, c), with results of h_out x w_out. Forward: from x to y; backward:
@@ -288,12 +342,14 @@ typedef struct {
     O(batch_norm_train, (const bnc_norm *))                                                    \
     O(batch_renorm_train, (const bnc_norm *))                                                  \
     O(batch_norm_eval, (const bnc_norm *))                                                     \
+    O(norm_constants, (const bnc_norm *)) /* mean and inv_std from the running statistics */   \
     O(normalize, (const bnc_norm *))                                                           \
     O(statistics, (const bnc_shape *, const void *x, double *mean, double *m2))                \
     O(inverse_std, (int64_t c, double eps, const double *var, double *inv_std))                \
     O(weighted_statistics, (int64_t n, int64_t c, int64_t s, const void *x, const double *w,   \
                             double *count, double *mean, double *m2))                          \
     O(batch_norm_backward, (const bnc_norm_gradient *))                                        \
+    O(norm_sums, (const bnc_norm_gradient *)) /* gradient_sums, and gradients of parameters */ \
     O(gradient_sums, (const bnc_norm_gradient *))                                              \
     O(input_gradient, (const bnc_norm_gradient *))                                             \
     /* choices for a shape without runs; of arrays only which are there is asked */            \
@@ -318,6 +374,11 @@ typedef struct {
     /* dbias (c,) = sum of dy over images and pixels */                                        \
     O(conv_bias_gradient,                                                                      \
       (int64_t n, int64_t c, int64_t pixels, int channels_last, const void *dy, void *dbias))  \
+    O(conv_chain, (const bnc_conv_chain *))                                                    \
+    O(conv_chain_backward, (const bnc_conv_chain_gradient *))                                  \
+    O(copy, (const bnc_copy *))                                                                \
+    O(turn, (const bnc_transposition *))                                                       \
+    O(sum, (const bnc_sum *))                                                                  \
     O(activation, (const void *x, void *y, int64_t size, int kind, double slope))              \
     O(activation_backward,                                                                     \
       (const void *dy, const void *kept, void *dx, int64_t size, int kind, double slope))      \
@@ -350,6 +411,71 @@ typedef struct {
 } bnc_ops;
 
 extern const bnc_ops bnc_ops_f32, bnc_ops_f64;
+
+/* ---- steps of a plan ---- */
+
+/* An activation, or its backward pass: from dy and what forward kept. */
+typedef struct {
+    const void *x, *kept;
+    void *y;
+    int64_t size;
+    int kind;
+    double slope;
+} bnc_elementwise;
+
+typedef struct {
+    int64_t n, c, pixels;
+    int channels_last;
+    const void *dy;
+    void *dbias;
+} bnc_bias_gradient;
+
+/* S(op, type of its arguments): ops that a plan can run. */
+#define BNC_STEPS(S)                                \
+    S(batch_norm_train, bnc_norm)                   \
+    S(batch_norm_eval, bnc_norm)                    \
+    S(normalize, bnc_norm)                          \
+    S(batch_norm_backward, bnc_norm_gradient)       \
+    S(norm_sums, bnc_norm_gradient)                 \
+    S(input_gradient, bnc_norm_gradient)            \
+    S(conv_chain, bnc_conv_chain)                   \
+    S(conv_chain_backward, bnc_conv_chain_gradient) \
+    S(copy, bnc_copy)                               \
+    S(turn, bnc_transposition)                      \
+    S(sum, bnc_sum)                                 \
+    S(max_pool, bnc_pooling)                        \
+    S(max_pool_backward, bnc_pooling)               \
+    S(avg_pool, bnc_pooling)                        \
+    S(avg_pool_backward, bnc_pooling)               \
+    S(global_avg_pool, bnc_global_pooling)          \
+    S(global_avg_pool_backward, bnc_global_pooling) \
+    S(global_max_pool, bnc_global_pooling)          \
+    S(global_max_pool_backward, bnc_global_pooling) \
+    S(cross_entropy, bnc_cross_entropy)             \
+    S(cross_entropy_backward, bnc_cross_entropy)    \
+    S(mse, bnc_pair_loss)                           \
+    S(mse_backward, bnc_pair_loss)                  \
+    S(bce_with_logits, bnc_pair_loss)               \
+    S(bce_with_logits_backward, bnc_pair_loss)      \
+    S(sgd_step, bnc_optimizer)                      \
+    S(adamw_step, bnc_optimizer)
+
+typedef enum {
+#define BNC_STEP_KIND(op, type) BNC_STEP_##op,
+    BNC_STEPS(BNC_STEP_KIND)
+#undef BNC_STEP_KIND
+        BNC_STEP_activation,
+    BNC_STEP_activation_backward,
+    BNC_STEP_conv_bias_gradient,
+} bnc_step_kind;
+
+typedef struct {
+    bnc_step_kind kind;
+    void *arguments; /* of the type that the list names; what results, a loss, is written there */
+} bnc_step;
+
+/* One after the other; the first error ends it. `nanoseconds` (count,), or NULL: how long each took. */
+int bnc_run_steps(const bnc_ops *ops, const bnc_step *steps, int64_t count, int64_t *nanoseconds);
 
 /* ---- runtime ---- */
 

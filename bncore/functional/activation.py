@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 # Those that keep their output for the backward pass and not their input, which `out=` may therefore replace.
-_KEEPS_OUTPUT = frozenset(("relu", "sigmoid", "tanh"))
+KEEPS_OUTPUT = frozenset(("relu", "sigmoid", "tanh"))
 
 
 class ActivationSaved(NamedTuple):
@@ -45,7 +45,7 @@ def _forward(
     x: Any, kind: str, out: np.ndarray | None, slope: float = 0.0
 ) -> tuple[np.ndarray, ActivationSaved]:
     impl = backend.active
-    keeps_output = kind in _KEEPS_OUTPUT
+    keeps_output = kind in KEEPS_OUTPUT
     if impl.JUDGES_ARRAYS and out is None:
         try:
             y = impl.activation(x, kind, slope, None)

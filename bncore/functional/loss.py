@@ -69,7 +69,7 @@ def cross_entropy(
     if logits.ndim != 2:
         raise ValueError(f"logits must have shape (n, k), got {logits.shape}")
     _require_values(logits, "logits")
-    target = _classes(target, *logits.shape)
+    target = judge_classes(target, *logits.shape)
     smoothing = checks.fraction(label_smoothing, "label_smoothing")
     loss, shift, total = backend.active.cross_entropy(logits, target, smoothing)
     return loss, CrossEntropySaved(logits, target, shift, total, smoothing)
@@ -152,7 +152,7 @@ def _require_values(a: np.ndarray, name: str) -> None:
         )
 
 
-def _classes(target: Any, n: int, k: int) -> np.ndarray:
+def judge_classes(target: Any, n: int, k: int) -> np.ndarray:
     """`target` as contiguous int64, every entry a row's class."""
     if not isinstance(target, np.ndarray) or target.dtype.kind not in "iu":
         came = target.dtype if isinstance(target, np.ndarray) else type(target).__name__

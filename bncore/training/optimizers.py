@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import functional as F
 from ..layers import Layer
+from ..layers.parameters import FlatVectors
 from ..support import checks
 
 __all__ = ["SGD", "AdamW", "Optimizer", "names", "resolve"]
@@ -50,17 +51,21 @@ class Optimizer:
         self.steps = 0
         self._state = {name: np.zeros_like(parameters) for name in self.state_names}
 
-    def step(self, lr: float | None = None) -> None:
+    def step(self, lr: float | None = None, flat: FlatVectors | None = None) -> None:
         """Update the net's parameters in place from its gradients.
 
         Parameters
         ----------
         lr : float, optional
             Rate of this step alone, as schedules give it; default ``self.lr``.
+        flat : FlatVectors, optional
+            The net's vectors, from a caller who knows that they are current; default
+            ``net.flat_vectors()``.
         """
         if self.net is None:
             raise RuntimeError(f"{type(self).__name__} has no net yet: call attach(net) first")
-        flat = self.net.flat_vectors()
+        if flat is None:
+            flat = self.net.flat_vectors()
         parameters = flat.parameters
         for name, state in self._state.items():
             if state.shape != parameters.shape:

@@ -21,7 +21,7 @@ from .optimizers import Optimizer, resolve
 __all__ = ["NETS", "Recipe", "recipe_for"]
 
 RECURRENT = ("lstm", "gru", "rnn")
-NETS = ("mlp", "cnn", "resnet20", "inception_small", *RECURRENT)
+NETS = ("mlp", "cnn", "resnet20", "inception_small", "separable", *RECURRENT)
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,30 @@ Epochs, batches and validation are in fitting.py.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import backend
 from ..layers import Layer
+from ..layers.parameters import FlatVectors
 from ..support import checks
 from . import losses, optimizers, schedules
 from .clipping import clip_gradients
 
+if TYPE_CHECKING:
+    from .planned import PlannedStep, PlannedSteps
+
 __all__ = ["Trainer"]
+
+
+def _plans(net: Layer, loss: losses.Loss) -> PlannedSteps | None:
+    """Plans of a net, if there is a compiled core to run them."""
+    if backend.native_module() is None:
+        return None
+    from .planned import PlannedSteps
+
+    return PlannedSteps(net, loss)
 
 
 class Trainer:
@@ -37,6 +52,10 @@ class Trainer:
         net's layers are told too (:meth:`Layer.begin_run`).
     clip_norm : float, optional
         Largest norm of all gradients together.
+    plan : bool
+        Whether to lower the net to a plan (:mod:`bncore.plan`) for the shape of the batch: the same
+        step, up to rounding, in few calls and with fused neighbours. False calls the layers one by
+        one, as is done anyway where there is no plan, on the NumPy backend for one.
 
     Attributes
     ----------
@@ -61,6 +80,7 @@ class Trainer:
         schedule: str | schedules.Schedule | None = None,
         total_steps: int | None = None,
         clip_norm: float | None = None,
+        plan: bool = True,
     ) -> None:
         self.net = net
         self.loss = losses.resolve(loss)
@@ -76,6 +96,7 @@ class Trainer:
         )
         self.steps = 0
         self.lr = self._rate()
+        self._plans = _plans(net, self.loss) if checks.boolean(plan, "plan") else None
         net.require_input_gradient(False)
         self.optimizer.attach(net)
         if total_steps is not None:
@@ -90,26 +111,67 @@ class Trainer:
             If the loss, or with ``clip_norm`` the gradient, is NaN or infinite. Weights and
             optimizer are as before this step; running statistics have seen its batch.
         """
-        return self.step_with_prediction(x, y)[0]
+        planned = self._planned(x, y)
+        if planned is None:
+            return self._by_layers(x, y)[0]
+        return self._by_plan(planned, x, y)
 
     def step_with_prediction(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """:meth:`step`, with the net's output on the batch as well."""
-        net = self.net
-        if not net.training:
-            net.train()
-        pred = net(x)
+        planned = self._planned(x, y)
+        if planned is None:
+            return self._by_layers(x, y)
+        return self._by_plan(planned, x, y), planned.prediction()
+
+    def profile(self, x: np.ndarray, y: np.ndarray) -> list[tuple[str, float]]:
+        """Where the time of a step goes: (step of the plan, seconds), in the order in which they run.
+
+        One forward and one backward pass; gradients and running statistics change, weights do not.
+
+        Raises
+        ------
+        ValueError
+            If there is no plan for this net and batch.
+        """
+        planned = self._planned(x, y)
+        if planned is None:
+            raise ValueError("net: there is no plan for it and such a batch")
+        return planned.profile(x, y)
+
+    def _planned(self, x: np.ndarray, y: np.ndarray) -> PlannedStep | None:
+        if not self.net.training:
+            self.net.train()
+        if self._plans is None or backend.active is not backend.native_module():
+            return None
+        return self._plans.step_for(x, y)
+
+    def _by_plan(self, planned: PlannedStep, x: np.ndarray, y: np.ndarray) -> float:
+        loss = planned.forward(x, y)
+        self.lr = self._rate()
+        if not math.isfinite(loss):
+            raise self._diverged("the loss", loss, x)
+        planned.backward()
+        self._finish(x, planned.flat)
+        return loss
+
+    def _by_layers(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+        pred = self.net(x)
         loss, gradient = self.loss(pred, y)
         self.lr = self._rate()
         if not math.isfinite(loss):
             raise self._diverged("the loss", loss, x)
-        net.backward(gradient)
+        self.net.backward(gradient)
+        self._finish(x, None)
+        return loss, pred
+
+    def _finish(self, x: np.ndarray, flat: FlatVectors | None) -> None:
+        """Clipping and the optimizer's update; ``flat`` if they are known to be current."""
         if self.clip_norm is not None:
-            norm = clip_gradients(net, self.clip_norm)
+            norm = clip_gradients(self.net, self.clip_norm)
             if not math.isfinite(norm):
                 raise self._diverged("the norm of the gradient", norm, x)
-        self.optimizer.step(self.lr)
+        self.optimizer.step(self.lr, flat)
         self.steps += 1
-        return loss, pred
 
     def _rate(self) -> float:
         return self.optimizer.lr * self.schedule(

@@ -106,8 +106,8 @@ int BNC_OP(conv_weight_gradient)(const bnc_conv *g, const void *x, const void *d
     const int threads = conv_threads(g);
     if (conv_weight_ready(&j.call, g)) return BNC_NO_MEMORY;
     j.units = g->n * j.call.units;
-    j.parts = conv_weight_parts(
-        &j.call, j.call.way == CONV_PRODUCT ? bnc_ceil_div(j.units, PIXELS) : j.units);
+    j.parts = conv_weight_parts(&j.call, j.call.way == CONV_PRODUCT ? bnc_ceil_div(j.units, PIXELS)
+                                                                    : j.units);
     bnc_real *memory = NULL;
     const int in_place = j.call.way == CONV_PRODUCT && j.parts == 1; /* the sums are the gradient */
     if (!in_place) memory = bnc_pool_get((size_t)(j.parts * j.call.size) * sizeof(bnc_real));

@@ -15,9 +15,9 @@ typedef struct {
     int64_t units; /* of an image */
     conv_tiles t;  /* Winograd */
     /* rows: */
-    int64_t wide;  /* channels of a group of dy, whole blocks */
-    int together;  /* the taps of a kernel row are */
-    int turns;     /* dy is copied: it has channels first, or parts of blocks */
+    int64_t wide; /* channels of a group of dy, whole blocks */
+    int together; /* the taps of a kernel row are */
+    int turns;    /* dy is copied: it has channels first, or parts of blocks */
 } conv_weight_call;
 
 #define conv_weight_ready BNC_OP(conv_weight_ready)

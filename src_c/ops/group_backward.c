@@ -1,8 +1,7 @@
 /* Group norm backward: per sample the channels' sums of g and g x_hat, which give the groups' two means and, added up over
  * the samples in order, the gradients of beta and gamma; then one element-wise pass for dx. */
 #include "group_tiles.h"
-
-int BNC_OP(gradient_sums)(const bnc_norm_gradient *); /* for the same samples as in forward */
+#include "prototypes.h"
 
 typedef struct {
     const bnc_group_norm_gradient *a;

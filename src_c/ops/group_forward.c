@@ -1,9 +1,6 @@
 /* Group norm forward, instance norm included: tile by tile, statistics of each group, then the element-wise pass. */
 #include "group_tiles.h"
-
-/* for samples too large for one thread, and for channels-last ones */
-int BNC_OP(statistics)(const bnc_shape *, const void *x, double *mean, double *m2);
-int BNC_OP(normalize)(const bnc_norm *);
+#include "prototypes.h"
 
 enum {
     GROUPS_AT_ONCE = 128,        /* short groups measured as columns, ... */

@@ -1,6 +1,7 @@
 /* Batch norm backward: the sums of g and g x_hat (gradients of beta and gamma), then one element-wise pass for dx; or, where
  * a thread can hold some channels of all samples, both for these channels at once. */
 #include "norm_elementwise.h"
+#include "norm_halves.h"
 #include "norm_reduce.h"
 
 typedef struct {
@@ -247,7 +248,7 @@ int BNC_OP(input_gradient)(const bnc_norm_gradient *a)
 }
 
 /* Gradients of gamma and beta from the sums; with r and d, sum of g x_hat = r sum_gx + d sum_g. */
-static void parameter_gradients(const bnc_norm_gradient *a, int64_t channel, int64_t channels)
+void bnc_parameter_gradients(const bnc_norm_gradient *a, int64_t channel, int64_t channels)
 {
     bnc_real *dgamma = a->dgamma, *dbeta = a->dbeta;
     if (dbeta) KERNELS->to_real(channels, a->sum_g + channel, dbeta + channel);
@@ -270,7 +271,7 @@ static void channels_chunk(int64_t k, void *arg)
     box_sums(j, &b, &all);
     KERNELS->centre_sums(channels, a->mean + b.c0, a->inv_std + b.c0, a->sum_g + b.c0,
                          a->sum_gx + b.c0);
-    parameter_gradients(a, b.c0, channels);
+    bnc_parameter_gradients(a, b.c0, channels);
     if (a->batch) gradient_coefficients(j, (double)(l->n * l->s), b.c0, channels);
     for (int64_t n = l->n; n-- > 0;)
         gradient(j, l, (n * l->c + b.c0) * l->s, channels * l->s, j->streaming);
@@ -298,10 +299,17 @@ static int in_turn(job *j)
     spread(j, 0, FOR_SUMS);
     const int error = sums(j);
     if (!error) {
-        parameter_gradients(j->a, 0, j->l.c);
+        bnc_parameter_gradients(j->a, 0, j->l.c);
         pass_over(j);
     }
     bnc_scratch_put(&scratch);
+    return error;
+}
+
+int BNC_OP(norm_sums)(const bnc_norm_gradient *a)
+{
+    const int error = BNC_OP(gradient_sums)(a);
+    if (!error) bnc_parameter_gradients(a, 0, a->shape.c);
     return error;
 }
 
@@ -311,8 +319,6 @@ int BNC_OP(batch_norm_backward)(const bnc_norm_gradient *a)
         job j = {.a = a, .l = bnc_reduction_layout(&a->shape)};
         return bnc_by_channels(&a->shape, &j.l) ? by_channels(&j) : in_turn(&j);
     }
-    const int error = BNC_OP(gradient_sums)(a);
-    if (error) return error;
-    parameter_gradients(a, 0, a->shape.c);
-    return BNC_OP(input_gradient)(a);
+    const int error = BNC_OP(norm_sums)(a);
+    return error ? error : BNC_OP(input_gradient)(a);
 }

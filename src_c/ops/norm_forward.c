@@ -69,9 +69,15 @@ int BNC_OP(normalize)(const bnc_norm *a)
     return pass_over(a, &l);
 }
 
-int BNC_OP(batch_norm_eval)(const bnc_norm *a)
+int BNC_OP(norm_constants)(const bnc_norm *a)
 {
     KERNELS->inverse_std(a->shape.c, a->eps, a->running_mean, a->running_var, a->mean, a->inv_std);
+    return BNC_OK;
+}
+
+int BNC_OP(batch_norm_eval)(const bnc_norm *a)
+{
+    BNC_OP(norm_constants)(a);
     return BNC_OP(normalize)(a);
 }
 

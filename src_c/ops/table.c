@@ -1,8 +1,5 @@
 /* The ops of this dtype as one table, and the choice of the kernels they use. */
-#include "op.h"
-
-#define PROTOTYPE(name, args) int BNC_OP(name) args;
-BNC_OPS(PROTOTYPE)
+#include "prototypes.h"
 
 #define ENTRY(name, args) .name = BNC_OP(name),
 const bnc_ops BNC_NAME4(bnc_ops, BNC_SUFFIX, , ) = {BNC_OPS(ENTRY)};

@@ -1,0 +1,101 @@
+"""Values and nodes with memory: views of one block, and the arguments of steps in C, each made once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _native
+from .memory import Layout
+from .nodes import Convolve, Normalize
+from .values import Array, Value
+
+__all__ = ["Binding"]
+
+
+class Binding:
+    """Gives the array of a value, ``binding[value]``, and the arguments of norms and convolutions.
+
+    Parameters
+    ----------
+    layout : Layout
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._block: Array = _native.workspace(max(1, layout.nbytes))
+        self._arrays: dict[Value, Array] = {}
+        self._norms: dict[Normalize, Any] = {}
+        self._convolutions: dict[Convolve, Any] = {}
+
+    def __getitem__(self, value: Value) -> Array:
+        array = self._arrays.get(value)
+        if array is None:
+            begin = self._layout.offsets[value.owner()]
+            raw = self._block[begin : begin + value.nbytes]
+            array = raw.view(value.dtype).reshape(value.shape)
+            self._arrays[value] = array
+        return array
+
+    def _optional(self, value: Value | None) -> Array | None:
+        return None if value is None else self[value]
+
+    @property
+    def norms(self) -> dict[Normalize, Any]:
+        """Arguments of all norms so far."""
+        return self._norms
+
+    def norm(self, node: Normalize) -> Any:
+        """Arguments of a norm, forward and backward."""
+        arguments = self._norms.get(node)
+        if arguments is None:
+            arguments = self._norms[node] = self._new_norm(node)
+        return arguments
+
+    def _new_norm(self, node: Normalize) -> Any:
+        layer = node.layer
+        running = (layer.running_mean, layer.running_var)
+        arguments = _native.NormArguments(
+            node.x.dtype, node.rows, layer.num_features, layer.weight, layer.bias, *running,
+            layer.momentum or 0.0, layer.eps, layer.unbiased, node.relu, node.batch,
+        )  # fmt: skip
+        x = None if node.applied else self[node.x]
+        arguments.place(
+            x, self[node.y] if node.stored else None, self._optional(node.residual)
+        )
+        if node.applied:
+            arguments.use_running()
+        if node.dy is not None:
+            arguments.place_gradients(
+                self[node.dy], self._optional(node.dx), self._optional(node.dresidual),
+                None if layer.weight is None else layer.weight_grad,
+                None if layer.bias is None else layer.bias_grad,
+            )  # fmt: skip
+        return arguments
+
+    def norm_gradient(self, node: Normalize) -> Any:
+        """Arguments of a norm's backward pass as a step."""
+        return _native.NormGradientArguments(self.norm(node))
+
+    def convolution(self, node: Convolve) -> Any:
+        """Arguments of a convolution's forward pass."""
+        arguments = self._convolutions.get(node)
+        if arguments is None:
+            arguments = self._convolutions[node] = self._new_convolution(node)
+        return arguments
+
+    def _new_convolution(self, node: Convolve) -> Any:
+        layer: Any = node.layer
+        norm = node.measures
+        applied = norm is not None and norm.applied
+        y = norm.y if norm is not None and applied else node.y
+        return _native.ConvArguments(
+            node.x.dtype, node.geometry, self[node.reads.x if node.reads else node.x],
+            layer.weight, layer.bias, self._optional(node.residual), node.relu, self[y],
+            node.reads and self.norm(node.reads), norm and self.norm(norm), applied,
+        )  # fmt: skip
+
+    @property
+    def convolutions(self) -> dict[Convolve, Any]:
+        """Arguments of all convolutions so far."""
+        return self._convolutions
+

@@ -1,0 +1,64 @@
+"""What is done in one step though the net says it in several: which norms a convolution measures, applies, or reads.
+
+A convolution takes the statistics of the batch norm behind it while its output is in cache. A norm's output that only one
+convolution reads is never stored: that convolution computes it as it reads, forward and again in backward. In evaluation
+the norm behind a convolution is applied to its output in cache.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from .nodes import Convolve, Node, Normalize
+from .values import Value
+
+__all__ = ["fuse", "readers_of"]
+
+
+def readers_of(nodes: list[Node], output: Value) -> dict[Value, list[Node | None]]:
+    """Who reads each value; None stands for the caller, who gets the output."""
+    readers: dict[Value, list[Node | None]] = defaultdict(list)
+    for node in nodes:
+        for value in node.inputs():
+            readers[value].append(node)
+    readers[output].append(None)
+    return readers
+
+
+def fuse(nodes: list[Node], output: Value, training: bool) -> None:
+    """Mark what belongs together."""
+    readers = readers_of(nodes, output)
+    makers = {node.y: node for node in nodes}
+    for node in nodes:
+        if isinstance(node, Normalize):
+            _with_front(node, makers.get(node.x), readers, training)
+            _with_back(node, readers)
+
+
+def spatial(node: Node | None) -> bool:
+    """Whether this is a convolution that sees more than single rows: products of rows gain nothing from being fused."""
+    return isinstance(node, Convolve) and node.geometry.in_size != (1, 1)
+
+
+def _with_front(
+    norm: Normalize, front: Node | None, readers: dict[Value, list[Node | None]], training: bool
+) -> None:
+    if not spatial(front) or readers[norm.x] != [norm]:
+        return
+    assert isinstance(front, Convolve)
+    if front.relu or front.residual is not None:
+        return
+    if norm.batch:
+        front.measures, norm.measured = norm, True
+    elif not training:
+        front.measures, norm.applied = norm, True
+
+
+def _with_back(norm: Normalize, readers: dict[Value, list[Node | None]]) -> None:
+    if not norm.measured or norm.residual is not None or len(readers[norm.y]) != 1:
+        return
+    (back,) = readers[norm.y]
+    if spatial(back):
+        assert isinstance(back, Convolve)
+        if back.x is norm.y and back.residual is not norm.y:
+            back.reads, norm.stored = norm, False
