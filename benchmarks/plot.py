@@ -1,6 +1,6 @@
-"""Draws how bncore does against the best peer, and against the speed of memory, by size, from the JSON of bench_norm.py.
+"""Draws how bncore does against the best peer: norms, also against the speed of memory, by size; training and inference of nets.
 
-python benchmarks/plot.py [--json benchmarks/results/norm.json] [--out benchmarks/results/norm.png]
+python benchmarks/plot.py [--picture norm|train|infer] [--json benchmarks/results/norm.json] [--out benchmarks/results/norm.png]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nets import picture
 from norms.figures import Row, case_of, form, fraction, ratio
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,12 +80,23 @@ def scatter(panel: Any, rows: list[Row], value: Callable[[Row], float | None]) -
         )
 
 
+# picture -> what draws it, from the results of that name
+PICTURES: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "norm": draw,
+    "train": picture.draw,
+    "infer": picture.draw,
+}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/norm.json")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/norm.png")
+    parser.add_argument("--picture", choices=PICTURES, default="norm")
+    parser.add_argument("--json", type=Path, help="default: the results of the picture's name")
+    parser.add_argument("--out", type=Path, help="default: beside them")
     args = parser.parse_args()
-    draw(json.loads(args.json.read_text(encoding="utf-8")), args.out)
+    source = args.json or ROOT / f"benchmarks/results/{args.picture}.json"
+    target = args.out or ROOT / f"benchmarks/results/{args.picture}.png"
+    PICTURES[args.picture](json.loads(source.read_text(encoding="utf-8")), target)
     return 0
 
 

@@ -1,6 +1,6 @@
 """Writes the tables of measurements in README.md and benchmarks/README.md from the JSON of bench_*.py, losing cases too.
 
-python benchmarks/table.py [--table norm|rows|family|population|conv] [--json benchmarks/results/norm.json] [--check]
+python benchmarks/table.py [--table norm|rows|family|population|conv|train|infer] [--json benchmarks/results/norm.json] [--check]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nets import tables as net_tables
 from norms import tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,14 @@ MARKERS = {
     "conv": (
         "<!-- benchmark table of convolutions: written by benchmarks/table.py -->",
         "<!-- end of benchmark table of convolutions -->",
+    ),
+    "train": (
+        "<!-- benchmark table of training steps: written by benchmarks/table.py -->",
+        "<!-- end of benchmark table of training steps -->",
+    ),
+    "infer": (
+        "<!-- benchmark table of inference: written by benchmarks/table.py -->",
+        "<!-- end of benchmark table of inference -->",
     ),
 }
 
@@ -141,6 +150,14 @@ def render_conv(results: dict[str, Any]) -> str:
     return "\n".join([head, "", _summary(cases), "", *rows])
 
 
+def render_train(results: dict[str, Any]) -> str:
+    return net_tables.render("train", results, _where(results))
+
+
+def render_infer(results: dict[str, Any]) -> str:
+    return net_tables.render("infer", results, _where(results))
+
+
 def _layer(case: dict[str, Any]) -> str:
     size, k = case["size"], case["k"]
     stride = f", stride {case['stride']}" if case["stride"] > 1 else ""
@@ -214,6 +231,8 @@ TABLES: dict[str, tuple[Callable[[dict[str, Any]], str], str, str]] = {
     "family": (render_family, "family.json", "README.md"),
     "population": (render_population, "population.json", "README.md"),
     "conv": (render_conv, "conv.json", "README.md"),
+    "train": (render_train, "train.json", "README.md"),
+    "infer": (render_infer, "infer.json", "README.md"),
 }
 
 

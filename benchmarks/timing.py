@@ -107,7 +107,7 @@ def machine() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "bncore": bncore.__version__,
     }
-    for package in ("torch", "jax", "onednn-cpu-gomp"):
+    for package in ("torch", "jax", "onnxruntime", "scikit-learn", "onednn-cpu-gomp"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return {

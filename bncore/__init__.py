@@ -76,6 +76,8 @@ _HOME = {
     "pool": "",
     "threads": "bncore.thread_limits",
     "winograd": "bncore.winograd",
+    "plan": "",
+    "compile": "bncore.plan.inference",
     "use_backend": "bncore.backend",
     "FileFormatError": "bncore.support.errors",
 }

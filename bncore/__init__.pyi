@@ -4,6 +4,7 @@ from . import folding as folding
 from . import functional as functional
 from . import layers as layers
 from . import nets as nets
+from . import plan as plan
 from . import pool as pool
 from . import training as training
 from .backend import info as info
@@ -45,6 +46,7 @@ from .layers import Sigmoid as Sigmoid
 from .layers import SiLU as SiLU
 from .layers import Tanh as Tanh
 from .layers import seed as seed
+from .plan.inference import compile as compile
 from .statistics import Diagnosis as Diagnosis
 from .statistics import diagnose as diagnose
 from .statistics import population as population

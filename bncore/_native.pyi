@@ -10,9 +10,23 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Gradients = tuple[_Array | None, _Array, _Array | None]
 
 __all__ = [
+    "ActivationArguments",
+    "BiasArguments",
+    "ConvArguments",
+    "ConvGradientArguments",
+    "CopyArguments",
+    "CrossEntropyArguments",
+    "GlobalPoolArguments",
     "GroupSaved",
+    "NormArguments",
+    "NormGradientArguments",
     "NormSaved",
+    "PoolArguments",
     "RowsSaved",
+    "StepArguments",
+    "Steps",
+    "SumArguments",
+    "TurnArguments",
     "activation",
     "activation_backward",
     "adamw_step",
@@ -75,8 +89,10 @@ __all__ = [
     "statistics",
     "thread_limit",
     "thread_statistics",
+    "unchanged",
     "weighted_statistics",
     "winograd_allowed",
+    "workspace",
 ]
 
 @final
@@ -120,6 +136,173 @@ class NormSaved:
     def mean(self) -> _Array: ...
     @property
     def inv_std(self) -> _Array: ...
+
+_Shape = tuple[int, ...]
+
+class StepArguments: ...
+
+@final
+class NormArguments(StepArguments):
+    momentum: float
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        rows: int,
+        channels: int,
+        weight: _Array | None,
+        bias: _Array | None,
+        running_mean: _Array | None,
+        running_var: _Array | None,
+        momentum: float,
+        eps: float,
+        unbiased: bool,
+        relu: bool,
+        batch: bool,
+    ) -> None: ...
+    def place(self, x: _Array | None, y: _Array | None, residual: _Array | None) -> None: ...
+    def place_gradients(
+        self,
+        dy: _Array,
+        dx: _Array | None,
+        dresidual: _Array | None,
+        dweight: _Array | None,
+        dbias: _Array | None,
+    ) -> None: ...
+    def use_running(self) -> None: ...
+
+@final
+class NormGradientArguments(StepArguments):
+    def __init__(self, norm: NormArguments) -> None: ...
+
+@final
+class ConvArguments(StepArguments):
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        geometry: tuple[Any, ...],
+        x: _Array,
+        weight: _Array,
+        bias: _Array | None,
+        residual: _Array | None,
+        relu: bool,
+        y: _Array,
+        norm_in: NormArguments | None,
+        norm_out: NormArguments | None,
+        apply: bool,
+    ) -> None: ...
+    def keep_weight(self) -> None: ...
+
+@final
+class ConvGradientArguments(StepArguments):
+    def __init__(
+        self,
+        forward: ConvArguments,
+        dy: _Array,
+        norm_out: NormArguments | None,
+        dx: _Array | None,
+        more: _Array | None,
+        front: NormArguments | None,
+        dweight: _Array,
+    ) -> None: ...
+
+@final
+class CopyArguments(StepArguments):
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        from_: _Array,
+        from_at: int,
+        from_pitch: int,
+        to: _Array,
+        to_at: int,
+        to_pitch: int,
+        rows: int,
+        n: int,
+    ) -> None: ...
+
+@final
+class TurnArguments(StepArguments):
+    def __init__(
+        self, dtype: np.dtype[Any], from_: _Array, to: _Array, n: int, rows: int, columns: int
+    ) -> None: ...
+
+@final
+class SumArguments(StepArguments):
+    def __init__(
+        self, dtype: np.dtype[Any], a: _Array, b: _Array, y: _Array, relu: bool
+    ) -> None: ...
+
+@final
+class ActivationArguments(StepArguments):
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        x: _Array,
+        kept: _Array | None,
+        y: _Array,
+        kind: str,
+        slope: float,
+    ) -> None: ...
+
+@final
+class BiasArguments(StepArguments):
+    def __init__(
+        self, dtype: np.dtype[Any], dy: _Array, dbias: _Array, n: int, pixels: int, channels: int
+    ) -> None: ...
+
+@final
+class PoolArguments(StepArguments):
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        from_: _Array,
+        to: _Array,
+        index: _Array | None,
+        shape: _Shape,
+        kernel: _Shape,
+        stride: _Shape,
+        padding: _Shape,
+        count_include_pad: bool,
+        forward: bool,
+    ) -> None: ...
+
+@final
+class GlobalPoolArguments(StepArguments):
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        from_: _Array,
+        to: _Array,
+        index: _Array | None,
+        n: int,
+        s: int,
+        c: int,
+        forward: bool,
+    ) -> None: ...
+
+@final
+class CrossEntropyArguments(StepArguments):
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        logits: _Array,
+        target: _Array,
+        shift: _Array,
+        total: _Array,
+        dlogits: _Array,
+        label_smoothing: float,
+    ) -> None: ...
+    def take(self, target: _Array) -> bool: ...
+    @property
+    def loss(self) -> float: ...
+
+@final
+class Steps:
+    def __init__(
+        self, dtype: np.dtype[Any], kinds: list[str], arguments: list[StepArguments]
+    ) -> None: ...
+    def run(self, keep_gil: bool = False) -> None: ...
+    def profile(self) -> list[float]: ...
 
 @final
 class RowsSaved:
@@ -454,3 +637,5 @@ def thread_statistics() -> dict[str, Any]: ...
 def pool_statistics() -> dict[str, int]: ...
 def pool_trim() -> int: ...
 def pool_set_bound(bytes: int) -> None: ...
+def unchanged(guards: list[tuple[dict[str, Any], str, Any]]) -> bool: ...
+def workspace(nbytes: int) -> _Array: ...

@@ -223,10 +223,6 @@ cdef extern from "bncore.h" nogil:
         BNC_STEP_global_max_pool_backward
         BNC_STEP_cross_entropy
         BNC_STEP_cross_entropy_backward
-        BNC_STEP_mse
-        BNC_STEP_mse_backward
-        BNC_STEP_bce_with_logits
-        BNC_STEP_bce_with_logits_backward
         BNC_STEP_activation
         BNC_STEP_activation_backward
         BNC_STEP_conv_bias_gradient

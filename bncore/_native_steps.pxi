@@ -351,25 +351,22 @@ cdef class CrossEntropyArguments(StepArguments):
     cdef void* address(self) noexcept:
         return &self.a
 
-    @property
-    def loss(self):
-        return self.a.loss
-
-
-@cython.final
-cdef class PairLossArguments(StepArguments):
-    """A loss of two arrays of one shape, and its gradient."""
-    cdef bnc_pair_loss a
-
-    def __init__(self, dtype, pred, target, dpred):
-        self.dtype = fill_pair(&self.a, pred, target)
-        if self.dtype != step_type(dtype):
-            raise Refused
-        self.arrays += [pred, target]
-        self.a.dpred = self.write(dpred, self.a.size)
-
-    cdef void* address(self) noexcept:
-        return &self.a
+    def take(self, target):
+        """Copy int64 classes, if they are such; False for what has to be looked at more closely."""
+        cdef int64_t i
+        cdef int64_t wrong = 0
+        cdef int64_t* to = <int64_t*>self.a.target
+        if not bnc_is_array(<PyObject*>target) or not bnc_is_carray_ro(<PyObject*>target):
+            return False
+        if bnc_type(<PyObject*>target) != cnp.NPY_INT64 or cnp.PyArray_NDIM(<Array>target) != 1:
+            return False
+        if cnp.PyArray_DIM(<Array>target, 0) != self.a.n:
+            return False
+        cdef const int64_t* from_ = <const int64_t*>data_of(target)
+        for i in range(self.a.n):
+            wrong |= from_[i] < 0 or from_[i] >= self.a.k
+            to[i] = from_[i]
+        return wrong == 0
 
     @property
     def loss(self):
@@ -461,10 +458,6 @@ _STEP_KINDS = {
     "global_max_pool_backward": BNC_STEP_global_max_pool_backward,
     "cross_entropy": BNC_STEP_cross_entropy,
     "cross_entropy_backward": BNC_STEP_cross_entropy_backward,
-    "mse": BNC_STEP_mse,
-    "mse_backward": BNC_STEP_mse_backward,
-    "bce_with_logits": BNC_STEP_bce_with_logits,
-    "bce_with_logits_backward": BNC_STEP_bce_with_logits_backward,
     "activation": BNC_STEP_activation,
     "activation_backward": BNC_STEP_activation_backward,
     "bias_gradient": BNC_STEP_conv_bias_gradient,

@@ -452,13 +452,7 @@ typedef struct {
     S(global_max_pool, bnc_global_pooling)          \
     S(global_max_pool_backward, bnc_global_pooling) \
     S(cross_entropy, bnc_cross_entropy)             \
-    S(cross_entropy_backward, bnc_cross_entropy)    \
-    S(mse, bnc_pair_loss)                           \
-    S(mse_backward, bnc_pair_loss)                  \
-    S(bce_with_logits, bnc_pair_loss)               \
-    S(bce_with_logits_backward, bnc_pair_loss)      \
-    S(sgd_step, bnc_optimizer)                      \
-    S(adamw_step, bnc_optimizer)
+    S(cross_entropy_backward, bnc_cross_entropy)
 
 typedef enum {
 #define BNC_STEP_KIND(op, type) BNC_STEP_##op,

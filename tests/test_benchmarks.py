@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import bncore
 
 ROOT = Path(__file__).resolve().parents[1]
+NETS = ["mlp", "cnn", "resnet20", "inception_small", "lstm", "separable"]
 
 
 def run(*argv: object) -> subprocess.CompletedProcess[str]:
@@ -97,6 +100,59 @@ def test_convolutions_run_and_make_a_table(tmp_path: Path) -> None:
     table = (ROOT / "benchmarks/table.py", "--table", "conv", "--json", results)
     assert run(*table, "--readme", readme).returncode == 0
     assert "| 3×3, 16 → 16, 32×32, 2 |" in readme.read_text(encoding="utf-8")
+
+
+def test_training_steps_run_and_make_a_table(tmp_path: Path) -> None:
+    results, readme = tmp_path / "train.json", tmp_path / "README.md"
+    train = (ROOT / "benchmarks/bench_train.py", "--quick", "--threads", 1, "--json", results)
+    done = run(*train, "--no-memory")
+    assert done.returncode == 0, done.stderr + done.stdout
+    cases = json.loads(results.read_text())["cases"]
+    assert [case["net"] for case in cases] == NETS
+    assert all("bncore" in case["median_ms"] and not case["wrong"] for case in cases)
+    assert not any(case["memory"] or case["failed"] for case in cases)
+    done = run(*train, "--nets", "mlp", "--peers")  # one row again, without peers
+    assert done.returncode == 0, done.stderr + done.stdout
+    cases = json.loads(results.read_text())["cases"]
+    assert [case["net"] for case in cases] == NETS
+    memory = cases[0]["memory"]["bncore"]
+    assert 0 <= memory["growth"] < memory["peak"]
+    draw_and_tell("train", results, readme)
+    assert all(f"| {case['net']}, 4 | 1 |" in readme.read_text("utf-8") for case in cases)
+
+
+def test_inference_runs_and_makes_a_table(tmp_path: Path) -> None:
+    results, readme = tmp_path / "infer.json", tmp_path / "README.md"
+    infer = (ROOT / "benchmarks/bench_infer.py", "--quick", "--threads", 1, "--json", results)
+    done = run(*infer, "--no-memory")
+    assert done.returncode == 0, done.stderr + done.stdout
+    cases = json.loads(results.read_text())["cases"]
+    assert [case["net"] for case in cases] == NETS
+    assert all("bncore layers" in case["median_ms"] and not case["wrong"] for case in cases)
+    assert not any(case["failed"] for case in cases)
+    draw_and_tell("infer", results, readme)
+    assert all(f"| {case['net']}, 3 | 1 |" in readme.read_text("utf-8") for case in cases)
+
+
+def draw_and_tell(what: str, results: Path, readme: Path) -> None:
+    """Makes the table in a copy of the README, and the picture."""
+    readme.write_bytes((ROOT / "README.md").read_bytes())
+    table = (ROOT / "benchmarks/table.py", "--table", what, "--json", results, "--readme", readme)
+    assert run(*table).returncode == 0
+    assert run(*table, "--check").returncode == 0
+    picture = readme.with_suffix(".png")
+    plot = (ROOT / "benchmarks/plot.py", "--picture", what, "--json", results, "--out", picture)
+    done = run(*plot)
+    assert done.returncode == 0, done.stderr
+    assert picture.stat().st_size > 0
+
+
+@pytest.mark.parametrize("what", ["train", "infer"])
+def test_profiles_are_shown_or_missed_in_words(what: str) -> None:
+    bench = ROOT / f"benchmarks/bench_{what}.py"
+    done = run(bench, "--quick", "--threads", 1, "--nets", "cnn", "--profile")
+    assert done.returncode == 0, done.stderr
+    assert " steps\n" in done.stdout or "no profile: " in done.stdout
 
 
 def test_instruction_sets_run_and_agree(native: None, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("functional", "pool", "winograd"),
     ("layers",),
     ("nets",),
+    ("plan",),
     ("training",),
     ("statistics",),
     ("folding", "io"),

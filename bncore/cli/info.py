@@ -1,14 +1,16 @@
-"""bncore info: version, who computes and why, instruction sets, caches, thread pools, memory pool; what norms choose."""
+"""bncore info: version, who computes and why, instruction sets, caches, thread pools, memory pool; what norms choose, how nets run."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import platform
+from collections.abc import Callable
 from typing import Any
 
 from .options import add_common
 from .plan import add_plan, plan_text, plans, refuse_alone
+from .plan_net import add_net, net_plan, net_plan_text
 from .report import emit_json, plain, table
 
 __all__ = ["add_arguments", "run"]
@@ -17,18 +19,20 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common(parser, writes=False)
     add_plan(parser)
+    add_net(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from .. import __version__, backend
 
+    if args.net is not None and args.plan is not None:
+        return _show(args, net_plan(args), net_plan_text)
+    if args.net is not None or args.inference:
+        raise ValueError("--net and --inference ask about --plan, which is missing")
+    if args.plan == ():
+        raise ValueError("--plan needs a SHAPE, such as 64x256x14x14, or --net NET")
     if args.plan:
-        found = plans(args)
-        if args.json:
-            emit_json({"command": "info", **found})
-        else:
-            print(plan_text(found))
-        return 0
+        return _show(args, plans(args), plan_text)
     refuse_alone(args)
     found = backend.info()
     result: dict[str, Any] = {
@@ -48,6 +52,16 @@ def run(args: argparse.Namespace) -> int:
         emit_json({"command": "info", **result})
     else:
         print(table(_rows(plain(result)), indent=""))
+    return 0
+
+
+def _show(
+    args: argparse.Namespace, found: dict[str, Any], text: Callable[[dict[str, Any]], str]
+) -> int:
+    if args.json:
+        emit_json({"command": "info", **found})
+    else:
+        print(text(found))
     return 0
 
 

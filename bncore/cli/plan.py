@@ -28,6 +28,8 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan",
         type=shape_of,
+        nargs="?",
+        const=(),
         metavar="SHAPE",
         help="what a norm chooses for an array of this shape, and why: 64x256x14x14",
     )

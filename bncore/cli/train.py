@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
-NETS = ("mlp", "cnn", "resnet20", "inception_small", "lstm", "gru", "rnn")
+NETS = ("mlp", "cnn", "resnet20", "inception_small", "separable", "lstm", "gru", "rnn")
 NORMS = ("batch", "none", "renorm", "layer", "rms", "group", "instance")
 LEARNING_RATES = {"sgd": 0.1, "adamw": 3e-3}  # of an optimizer the recipe does not use
 SCHEDULES = ("one_cycle", "cosine", "warm_up_cosine", "step", "constant")

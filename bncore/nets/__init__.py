@@ -10,5 +10,6 @@ from .mlp import mlp
 from .norms import NORMS
 from .recurrent import recurrent
 from .resnet20 import resnet20
+from .separable import separable
 
-__all__ = ["NORMS", "cnn", "inception_small", "mlp", "recurrent", "resnet20"]
+__all__ = ["NORMS", "cnn", "inception_small", "mlp", "recurrent", "resnet20", "separable"]

@@ -63,15 +63,9 @@ def cnn(
         For another norm, options it does not take, or sizes below 1.
     """
     make = Maker(norm, norm_options, axis, init, dtype, rng)
-    if not widths:
-        raise ValueError(f"widths must hold at least one, got {widths!r}")
-    if strides is None:
-        strides = [1] * (len(widths) - 1) + [2]
-    if len(strides) != len(widths):
-        raise ValueError(f"strides must hold {len(widths)}, one per width, got {strides!r}")
     layers = make.standardize(in_channels, standardize)
     channels = in_channels
-    for width, stride in zip(widths, strides):
+    for width, stride in zip(widths, make.strides(widths, strides)):
         layers += make.conv(channels, width, 3, stride=stride)
         channels = width
     return Sequential(*layers, GlobalAvgPool(axis=axis), *make.head(channels, classes, dropout))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,16 @@ class Maker:
             return []
         return [self.norm.standardizer(channels)]
 
+    def strides(self, widths: Sequence[int], strides: Sequence[int] | None) -> Sequence[int]:
+        """One per width; None halves height and width in the last one only."""
+        if not widths:
+            raise ValueError(f"widths must hold at least one, got {widths!r}")
+        if strides is None:
+            return [1] * (len(widths) - 1) + [2]
+        if len(strides) != len(widths):
+            raise ValueError(f"strides must hold {len(widths)}, one per width, got {strides!r}")
+        return strides
+
     def conv(
         self,
         channels: int,
@@ -53,6 +63,7 @@ class Maker:
         kernel: int,
         *,
         stride: int = 1,
+        groups: int = 1,
         relu: bool = True,
         zero_gamma: bool = False,
     ) -> list[Layer]:
@@ -65,6 +76,7 @@ class Maker:
             kernel,
             stride,
             kernel // 2,
+            groups=groups,
             bias=not self.norm.removes_bias,
             axis=self.axis,
             activation=activation if plain else None,

@@ -7,6 +7,7 @@ one for inference.
 
 from .inference import Compiled, compile
 from .plan import Plan, guards_of, lower
+from .run import Run
 from .values import Unsupported
 
-__all__ = ["Compiled", "Plan", "Unsupported", "compile", "guards_of", "lower"]
+__all__ = ["Compiled", "Plan", "Run", "Unsupported", "compile", "guards_of", "lower"]

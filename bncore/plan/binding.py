@@ -18,11 +18,15 @@ class Binding:
     Parameters
     ----------
     layout : Layout
+    block : ndarray of bytes or None
+        Memory to use, if it is large enough.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, block: Array | None = None) -> None:
         self._layout = layout
-        self._block: Array = _native.workspace(max(1, layout.nbytes))
+        if block is None or block.nbytes < layout.nbytes:
+            block = _native.workspace(max(1, layout.nbytes))
+        self.block: Array = block
         self._arrays: dict[Value, Array] = {}
         self._norms: dict[Normalize, Any] = {}
         self._convolutions: dict[Convolve, Any] = {}
@@ -31,7 +35,7 @@ class Binding:
         array = self._arrays.get(value)
         if array is None:
             begin = self._layout.offsets[value.owner()]
-            raw = self._block[begin : begin + value.nbytes]
+            raw = self.block[begin : begin + value.nbytes]
             array = raw.view(value.dtype).reshape(value.shape)
             self._arrays[value] = array
         return array

@@ -17,7 +17,7 @@ from .fusion import fuse
 from .memory import Layout, lay_out
 from .nodes import Call, Node, Normalize
 from .rules import Tracer
-from .values import Step, Unsupported, Value
+from .values import Array, Step, Unsupported, Value
 
 __all__ = ["Plan", "Runner", "guards_of", "lower"]
 
@@ -120,6 +120,11 @@ class Plan:
         return self.layout.nbytes
 
     @property
+    def unshared(self) -> int:
+        """Bytes that the values would take, each for itself."""
+        return sum(value.nbytes for value in self.layout.offsets)
+
+    @property
     def work(self) -> int:
         """Multiplications of all convolutions and products."""
         return sum(step.work for step in self.steps)
@@ -128,9 +133,9 @@ class Plan:
         """Forward and backward steps."""
         return self.steps[: self._forward_count], self.steps[self._forward_count :]
 
-    def bind(self) -> tuple[Binding, Runner, Runner]:
-        """Memory, and what runs the two halves."""
-        bound = Binding(self.layout)
+    def bind(self, block: Array | None = None) -> tuple[Binding, Runner, Runner]:
+        """Memory, ``block`` if it is large enough, and what runs the two halves."""
+        bound = Binding(self.layout, block)
         keep_gil = self.work <= LITTLE_WORK
         forward, backward = (
             Runner(self.x.dtype, half, bound, keep_gil) for half in self.halves()

@@ -36,10 +36,9 @@ def describe(plan: Plan) -> str:
     lines = [_line(row, widths) for row in table]
     forward, _ = plan.halves()
     lines.insert(1 + len(forward), "")
-    alone = sum({v.owner(): v.nbytes for s in plan.steps for v in s.writes}.values())
     lines.append(
         f"\n{len(plan.steps)} steps, {plan.work / 1e6:.1f} million multiplications, "
-        f"{plan.memory / 1e6:.2f} MB for values of {alone / 1e6:.2f} MB"
+        f"{plan.memory / 1e6:.2f} MB for values of {plan.unshared / 1e6:.2f} MB"
     )
     return "\n".join(lines)
 

@@ -14,12 +14,13 @@ from .. import _native
 from ..functional.loss import judge_classes
 from ..layers import Layer
 from ..layers.parameters import FlatVectors
-from ..plan import Plan, Unsupported, guards_of, lower
+from ..plan import Plan, Run, Unsupported, guards_of, lower
 from . import losses
 
 __all__ = ["PlannedStep", "PlannedSteps"]
 
 Array = np.ndarray[Any, Any]
+MOST_PLANS = 4  # batches of one epoch differ by one sample at most; those of validation have shapes of their own
 
 
 class PlannedSteps:
@@ -33,25 +34,38 @@ class PlannedSteps:
 
     def __init__(self, net: Layer, loss: losses.Loss) -> None:
         self._net, self._loss = net, loss
-        self._current: PlannedStep | None = None
+        self._known: list[PlannedStep] = []  # the last one used first
         self._refused: set[Any] = set()
 
     def step_for(self, x: Any, y: Any) -> PlannedStep | None:
         """The plan for a batch; None where there is none."""
-        current = self._current
-        if current is not None and current.fits(x, y):
-            return current
+        known = self._known
+        if known and known[0].fits(x, y):
+            return known[0]
         if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray) or x.size == 0:
             return None
-        key = (x.shape, x.dtype, y.shape, y.dtype)
+        key = _key(x, y)
         if key in self._refused:
             return None
-        try:
-            self._current = PlannedStep(self._net, self._loss, x, y)
-        except Unsupported:
-            self._refused.add(key)
-            return None
-        return self._current
+        self._known = known = [step for step in known if step.is_current()]
+        for step in known:
+            if step.key == key:
+                known.remove(step)
+                break
+        else:
+            try:
+                block = known[0].block if known else None
+                step = PlannedStep(self._net, self._loss, x, y, block)
+            except Unsupported:
+                self._refused.add(key)
+                return None
+        known.insert(0, step)
+        del known[MOST_PLANS:]
+        return step
+
+
+def _key(x: Array, y: Array) -> tuple[Any, ...]:
+    return x.shape, x.dtype, y.shape, y.dtype
 
 
 class PlannedStep:
@@ -62,70 +76,65 @@ class PlannedStep:
     plan : Plan
     flat : FlatVectors
         The net's parameters and gradients.
+    block : ndarray
+        The plan's memory. Steps that take turns share it.
     """
 
-    def __init__(self, net: Layer, loss: losses.Loss, x: Array, y: Array) -> None:
+    def __init__(
+        self, net: Layer, loss: losses.Loss, x: Array, y: Array, block: Array | None = None
+    ) -> None:
         self.plan: Plan = lower(net, x.shape)
         if self.plan.x.dtype != x.dtype:
             raise Unsupported(f"x is {x.dtype}")
         self._called = self.plan.called_layers()
         self.flat: FlatVectors = net.flat_vectors()
-        self._net = net
         self._guards = guards_of(net, self._called)
-        self._shapes = (x.shape, x.dtype, y.shape, y.dtype)
+        self.key = _key(x, y)
         self._loss = _loss_of(loss, self.plan, y)
-        bound, self._forward, self._backward = self.plan.bind()
-        self._loss.bind(bound, self.plan)
-        self._x, self._pred = bound[self.plan.x], bound[self.plan.y]
-        norms = self.plan.norms_of_batch()
-        self._counted = [node.layer for node in norms]
-        self._rated = [
-            (node.layer, bound.norm(node))
-            for node in norms
-            if node.layer.momentum is None or node.layer.zero_debias
-        ]
+        self._run = Run(self.plan, block)
+        self.block = self._run.bound.block
+        self._loss.bind(self._run)
 
     def fits(self, x: Any, y: Any) -> bool:
         """Whether this is for such a batch, and the net still what it was lowered from."""
         try:
-            shapes = (x.shape, x.dtype, y.shape, y.dtype)
+            return _key(x, y) == self.key and self.is_current()
         except AttributeError:
             return False
-        return shapes == self._shapes and _native.unchanged(self._guards)
+
+    def is_current(self) -> bool:
+        """Whether the net is still what it was lowered from."""
+        current: bool = _native.unchanged(self._guards)
+        return current
 
     def forward(self, x: Array, y: Array) -> float:
         """The loss; running statistics move."""
         self._loss.judge(y)
-        for layer, arguments in self._rated:
-            arguments.momentum = layer.rate(layer.num_batches_tracked)
-        self._x[...] = x
-        self._forward.run()
-        for layer in self._counted:
-            layer.num_batches_tracked += 1
-        return self._loss.value(self._pred)
+        self._run.x[...] = x
+        self._run.forward()
+        return self._loss.value(self._run.y)
 
     def backward(self) -> None:
         """The gradients of all parameters."""
         self._loss.gradient()
-        self._backward.run()
+        self._run.backward()
         if self._called:
             self.flat.collect_gradients()
 
     def prediction(self) -> Array:
         """What the net made of the batch, as a new array."""
-        return self._pred.copy()
+        return self._run.y.copy()
 
     def profile(self, x: Array, y: Array) -> list[tuple[str, float]]:
         """(step, seconds) of one forward and backward pass."""
         self._loss.judge(y)
-        self._x[...] = x
-        forward = self._forward.profile()
-        for layer in self._counted:
-            layer.num_batches_tracked += 1
-        self._loss.value(self._pred)
+        self._run.x[...] = x
+        seconds = self._run.profile_forward()
+        self._loss.value(self._run.y)
         self._loss.gradient()
+        seconds += self._run.profile_backward()
         names = [f"{step.path} {step.op}".strip() for step in self.plan.steps]
-        return list(zip(names, forward + self._backward.profile()))
+        return list(zip(names, seconds))
 
 
 def _loss_of(loss: losses.Loss, plan: Plan, y: Array) -> Any:
@@ -143,21 +152,20 @@ class _CrossEntropy:
         n, self._classes = plan.y.shape
         self._target = np.zeros(n, np.int64)
 
-    def bind(self, bound: Any, plan: Plan) -> None:
+    def bind(self, run: Run) -> None:
         """Its arguments, and what runs its two halves."""
-        n, _ = plan.y.shape
-        dtype = plan.y.dtype
-        shift, total = np.empty(n, dtype), np.empty(n, dtype)
-        assert plan.gradient is not None
+        dtype = run.y.dtype
+        shift, total = (np.empty(len(run.y), dtype) for _ in range(2))
         self._arguments = _native.CrossEntropyArguments(
-            dtype, bound[plan.y], self._target, shift, total, bound[plan.gradient], self._smoothing
+            dtype, run.y, self._target, shift, total, run.gradient, self._smoothing
         )
         self._forward = _native.Steps(dtype, ["cross_entropy"], [self._arguments])
         self._backward = _native.Steps(dtype, ["cross_entropy_backward"], [self._arguments])
 
     def judge(self, y: Array) -> None:
         """Take the classes, if they are some."""
-        self._target[...] = judge_classes(y, len(self._target), self._classes)
+        if not self._arguments.take(y):
+            self._target[...] = judge_classes(y, len(self._target), self._classes)
 
     def value(self, pred: Array) -> float:
         """The loss."""
@@ -178,10 +186,9 @@ class _AnyLoss:
         self._y: Any = None
         self._found: Any = None
 
-    def bind(self, bound: Any, plan: Plan) -> None:
+    def bind(self, run: Run) -> None:
         """Where its gradient goes."""
-        assert plan.gradient is not None
-        self._to = bound[plan.gradient]
+        self._to = run.gradient
 
     def judge(self, y: Array) -> None:
         """Take the target."""

@@ -73,6 +73,8 @@ BNC_INLINE void output_tile(const bnc_real *m, int64_t slab, vreal y[4])
     }
 }
 
+enum { AHEAD = 8 };
+
 /* Of a tile at the end of an image or of the channels, what exists. */
 static void store_some(const vreal pixel[4], int64_t rows, int64_t columns, int64_t lanes,
                        bnc_real *y, int64_t row, int64_t step)
@@ -91,6 +93,10 @@ void BNC_KERNEL(winograd_output)(const bnc_real *restrict m, int64_t slab, int64
     for (int64_t j = 0; j < columns; j += 2, m += padded, y += 2 * step)
         for (int64_t c = 0; c < channels; c += VL) {
             vreal pixel[4];
+            __builtin_prefetch(y + 2 * AHEAD * step + c, 1);
+            __builtin_prefetch(y + (2 * AHEAD + 1) * step + c, 1);
+            __builtin_prefetch(y + row + 2 * AHEAD * step + c, 1);
+            __builtin_prefetch(y + row + (2 * AHEAD + 1) * step + c, 1);
             output_tile(m + c, slab, pixel);
             if (rows == 2 && j + 1 < columns && c + VL <= channels)
 #pragma GCC unroll 4

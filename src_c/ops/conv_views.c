@@ -5,7 +5,7 @@
  * At least so many chunks, as long as rows last. */
 enum { BAND_BYTES = 192 << 10, ENOUGH_CHUNKS = 16 };
 /* Multiplications that repay another thread. */
-enum { THREAD_WORK = 1 << 20 };
+enum { THREAD_WORK = 1 << 18 };
 
 int conv_threads(const bnc_conv *g)
 {

@@ -78,13 +78,14 @@ def test_a_channel_that_never_varied_folds(rng, dtype):
     check(net.eval(), rng.normal(size=(5, 3)).astype(dtype))
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet20", "inception_small"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet20", "inception_small", "separable"])
 def test_whole_nets_with_renormalization_fold(name, rng):
     make = {
         "mlp": lambda **how: nets.mlp(12, 5, (16, 16), **how),
         "cnn": lambda **how: nets.cnn(3, 5, (8, 8), **how),
         "resnet20": lambda **how: nets.resnet20(3, 5, width=4, blocks=1, **how),
         "inception_small": lambda **how: nets.inception_small(3, 5, width=0.05, **how),
+        "separable": lambda **how: nets.separable(3, 5, (8, 8), **how),
     }[name]
     net = trained(make(norm="renorm", dtype=np.float64, rng=0), rng)
     check(net, rng.normal(size=(4, 12) if name == "mlp" else (4, 3, 12, 12)))

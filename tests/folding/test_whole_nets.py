@@ -19,6 +19,7 @@ def reference_nets(dtype):
         "cnn": (nets.cnn(1, 10, **how), (1, 8, 8)),
         "cnn-last": (nets.cnn(3, 5, (8, 8), axis=-1, **how), (8, 8, 3)),
         "resnet20": (nets.resnet20(classes=5, width=4, **how), (3, 12, 12)),
+        "separable": (nets.separable(3, 5, (8, 8), **how), (3, 12, 12)),
         "inception": (nets.inception_small(classes=5, width=0.05, **how), (3, 12, 12)),
         "inception-last": (
             nets.inception_small(classes=5, width=0.05, axis=-1, **how),

@@ -159,6 +159,7 @@ def test_every_layer_comes_back_to_the_bit(rng, dtype, path, make, shape):
         lambda: nets.mlp(5, 3),
         lambda: nets.resnet20(width=2),
         lambda: nets.inception_small(width=0.02),
+        lambda: nets.separable(3, 5, (4, 6)),
     ],
 )
 def test_reference_nets_come_back(path, make):

@@ -11,6 +11,7 @@ SMALL = {
     "cnn": (lambda **k: bn.nets.cnn(3, 5, (4, 6, 8), **k)),
     "resnet20": (lambda **k: bn.nets.resnet20(3, 5, width=4, blocks=1, **k)),
     "inception_small": (lambda **k: bn.nets.inception_small(3, 5, width=0.05, **k)),
+    "separable": (lambda **k: bn.nets.separable(3, 5, (4, 6, 8), **k)),
 }
 
 
@@ -104,16 +105,34 @@ def test_zero_gamma_starts_every_block_as_its_shortcut():
 
 
 def test_dropout_stands_before_the_last_layer():
-    for net in (bn.nets.cnn(3, 5, dropout=0.3), bn.nets.mlp(4, 2, dropout=0.3)):
+    for net in (
+        bn.nets.cnn(3, 5, dropout=0.3),
+        bn.nets.separable(3, 5, dropout=0.3),
+        bn.nets.mlp(4, 2, dropout=0.3),
+    ):
         assert isinstance(net[-2], bn.Dropout)
         assert net[-2].p == 0.3
 
 
-def test_strides_of_the_cnn():
+@pytest.mark.parametrize("make", [bn.nets.cnn, bn.nets.separable])
+def test_strides(make):
     x = images(size=8)
     for strides, size in ((None, 4), ((1, 2, 2), 2), ((1, 1, 1), 8)):
-        net = bn.nets.cnn(3, 5, (4, 6, 8), strides=strides, rng=0)
+        net = make(3, 5, (4, 6, 8), strides=strides, rng=0)
         assert net[:-2](x).shape == (4, 8, size, size)
+
+
+def test_separable_is_depthwise_and_pointwise_in_turns():
+    net = bn.nets.separable(3, 5, (4, 6, 8), strides=(1, 2, 1), rng=0)
+    convolutions = [layer for layer in net if isinstance(layer, bn.Conv2d)]
+    sizes = [
+        (c.in_channels, c.out_channels, c.kernel_size[0], c.stride[0], c.groups)
+        for c in convolutions
+    ]
+    assert sizes == [(3, 4, 3, 1, 1), (4, 4, 3, 2, 4), (4, 6, 1, 1, 1), (6, 6, 3, 1, 6), (6, 8, 1, 1, 1)]  # fmt: skip
+    assert all(norm.activation == "relu" for norm in norms(net))
+    assert len(norms(net)) == 5
+    assert len(bn.nets.separable(3, 5, (4,))) == 4
 
 
 @pytest.mark.parametrize(
@@ -125,6 +144,9 @@ def test_strides_of_the_cnn():
         (lambda: bn.nets.inception_small(width=0), ValueError, "width must .*> 0"),
         (lambda: bn.nets.cnn(3, 5, ()), ValueError, "widths must hold at least one"),
         (lambda: bn.nets.cnn(3, 5, (4, 4), strides=(1,)), ValueError, "strides must hold 2"),
+        (lambda: bn.nets.separable(3, 5, ()), ValueError, "widths must hold at least one"),
+        (lambda: bn.nets.separable(3, 5, (4, 4), strides=(1,)), ValueError, "strides must hold 2"),
+        (lambda: bn.nets.separable(3, 5, (0,)), ValueError, "widths"),
         (lambda: bn.nets.mlp(0, 5), ValueError, "in_features"),
         (lambda: bn.nets.mlp(4, 5, (3, 0)), ValueError, "hidden"),
         (lambda: bn.nets.resnet20(width=0), ValueError, "width"),

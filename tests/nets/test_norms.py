@@ -12,6 +12,7 @@ MAKE = {
     "cnn": lambda **how: bn.nets.cnn(3, 5, (8, 16, 8), **how),
     "resnet20": lambda **how: bn.nets.resnet20(3, 5, width=8, blocks=1, **how),
     "inception_small": lambda **how: bn.nets.inception_small(3, 5, width=0.1, **how),
+    "separable": lambda **how: bn.nets.separable(3, 5, (8, 16, 8), **how),
 }
 KINDS = {
     "batch": bn.BatchNorm,

@@ -42,6 +42,8 @@ CORE_ONLY = {
     "front",
     "has_openmp",
     "set_winograd",
+    "unchanged",
+    "workspace",
     "winograd_allowed",
     "thread_limit",
     "thread_statistics",

@@ -32,7 +32,9 @@ def test_diabetes_is_better_than_its_mean():
     assert bn.evaluate(net, data.x_test, data.y_test, "mse")["loss"] < 0.7 * data.y_test.var()
 
 
-@pytest.mark.parametrize("net", ["cnn", "resnet20", "inception_small", "mlp", "lstm", "rnn"])
+@pytest.mark.parametrize(
+    "net", ["cnn", "resnet20", "inception_small", "separable", "mlp", "lstm", "rnn"]
+)
 def test_images_fit_every_net(net):
     data = bn.data.Dataset(
         "mine",
