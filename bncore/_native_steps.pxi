@@ -291,7 +291,7 @@ cdef class BiasArguments(StepArguments):
 
 @cython.final
 cdef class PoolArguments(StepArguments):
-    """Windows over images with channels last, `forward` or backward; index is that of max pooling."""
+    """Windows over images with channels last, `forward` or backward; max pooling has an index."""
     cdef bnc_pooling a
 
     def __init__(self, dtype, from_, to, index, tuple shape, kernel, stride, padding,
@@ -390,7 +390,7 @@ cdef class Steps:
         self.arguments = arguments
         self.nanoseconds = NULL
         self.steps = <bnc_step*>bnc_pool_get(sizeof(bnc_step) * <size_t>(self.count or 1))
-        self.nanoseconds = <int64_t*>bnc_pool_get(sizeof(int64_t) * <size_t>(self.count or 1))
+        self.nanoseconds = <int64_t*>bnc_pool_get(8 * <size_t>(self.count or 1))
         if self.steps == NULL or self.nanoseconds == NULL:
             raise MemoryError("no memory for the steps of a plan")
         for i in range(self.count):
@@ -423,7 +423,7 @@ cdef class Steps:
 
 
 def workspace(int64_t nbytes):
-    """Bytes of the pool that begin on a cache line, and if they are many on a large page; not initialized."""
+    """Bytes of the pool, not initialized; they begin on a cache line, many of them on a page."""
     return new_vector(nbytes, cnp.NPY_UINT8)
 
 

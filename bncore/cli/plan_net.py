@@ -95,7 +95,7 @@ def _rows(plan: Plan) -> list[dict[str, Any]]:
     from ..plan.text import rows
 
     names = ("step", "layer", "writes", "notes", "multiplications")
-    found = [dict(zip(names, row)) for row in rows(plan)]
+    found: list[dict[str, Any]] = [dict(zip(names, row)) for row in rows(plan)]
     for row, step in zip(found, plan.steps):
         row["multiplications"] = step.work
         row["backward"] = step.backward

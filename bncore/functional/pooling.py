@@ -105,7 +105,7 @@ def max_pool(
         For more padding than half the kernel, or a kernel larger than the padded input.
     """
     x = _check.real_array(x, "x")
-    g = _geometry(x, kernel_size, stride, padding, axis)
+    g = pool_geometry(x, kernel_size, stride, padding, axis)
     out = _check.output(out, g.y, x.dtype, inputs=(x,))
     y, index = backend.active.max_pool(
         x.reshape(g.image), g.kernel, g.stride, g.padding, g.channels_last, _as(g.pooled, out)
@@ -148,7 +148,7 @@ def avg_pool(
     With `count_include_pad` padding counts as zeros, without it the mean is over the values inside the input only.
     """
     x = _check.real_array(x, "x")
-    g = _geometry(x, kernel_size, stride, padding, axis)
+    g = pool_geometry(x, kernel_size, stride, padding, axis)
     count_include_pad = checks.boolean(count_include_pad, "count_include_pad")
     out = _check.output(out, g.y, x.dtype, inputs=(x,))
     y = backend.active.avg_pool(
@@ -238,7 +238,10 @@ def global_max_pool_backward(
     return _result(dx, saved.shape, out)
 
 
-def _geometry(x: np.ndarray, kernel_size: Any, stride: Any, padding: Any, axis: int) -> _Geometry:
+def pool_geometry(
+    x: np.ndarray, kernel_size: Any, stride: Any, padding: Any, axis: int
+) -> _Geometry:
+    """Sizes of a pooling of x, checked."""
     if x.ndim not in (3, 4):
         raise ValueError(
             f"x must have 3 dimensions (1-D pooling) or 4 (2-D pooling), got shape {x.shape}"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import singledispatchmethod
 from typing import Any
 
-from .. import _native
 from ..functional.activation import KEEPS_OUTPUT
+from .core import core
 from .forward import column_step, products, starts, sum_step, turn_step
 from .fusion import spatial
 from .nodes import (
@@ -113,7 +113,7 @@ class _Tape:
         fused = spatial(front) and self._uses[node.x] == 1
         if fused or not node.x.learns:
             self._sum(node, mask)
-        if fused and front is not None and front.layer.bias is None:  # type: ignore[attr-defined]
+        if fused and isinstance(front, Convolve) and front.layer.bias is None:
             self._behind[node.x] = node
         elif node.x.learns:
             node.dx = self._new(node.x)
@@ -160,7 +160,7 @@ class _Tape:
             dy = masked
         if node.residual is not None and node.residual.learns:
             self._give(node.residual, dy, node.path)
-        if node.layer.bias is not None:  # type: ignore[attr-defined]
+        if node.layer.bias is not None:
             self.steps.append(_bias_step(node, dy))
         self._conv_step(node, dy, norm)
 
@@ -183,13 +183,13 @@ class _Tape:
         back = _ConvBackward(Step("", node.path, reads, writes, lambda bound: None, notes))
 
         def make(bound: Any) -> Any:
-            return _native.ConvGradientArguments(
+            return core.ConvGradientArguments(
                 bound.convolution(node),
                 bound[dy],
-                norm and bound.norm(norm),
-                dx and bound[dx],
-                more and bound[more],
-                back.front and bound.norm(back.front),
+                bound.optional_norm(norm),
+                bound.optional(dx),
+                bound.optional(more),
+                bound.optional_norm(back.front),
                 node.layer.weight_grad,
             )
 
@@ -209,7 +209,7 @@ class _Tape:
         kept = node.y if node.kind in KEEPS_OUTPUT else node.x
 
         def make(bound: Any, dx: Any) -> Any:
-            return _native.ActivationArguments(
+            return core.ActivationArguments(
                 dx.dtype, bound[dy], bound[kept], dx, node.kind, node.slope
             )
 
@@ -221,7 +221,7 @@ class _Tape:
 
         def make(bound: Any, dx: Any) -> Any:
             index = None if node.index is None else bound[node.index]
-            return _native.PoolArguments(
+            return core.PoolArguments(
                 dx.dtype, bound[dy], dx, index, node.image, node.kernel, node.stride,
                 node.padding, node.count_include_pad, False,
             )  # fmt: skip
@@ -235,7 +235,7 @@ class _Tape:
         def make(bound: Any, dx: Any) -> Any:
             n, c = node.y.shape
             index = None if node.index is None else bound[node.index]
-            return _native.GlobalPoolArguments(
+            return core.GlobalPoolArguments(
                 dx.dtype, bound[dy], dx, index, n, node.pixels, c, False
             )
 
@@ -259,18 +259,14 @@ class _Tape:
         for part, start in zip(node.parts, starts(node)):
             if part.learns:
                 d = self._new(part)
-                self.steps.append(
-                    column_step(node.path, dy, pitch, start, d, 0, part.shape[-1])
-                )
+                self.steps.append(column_step(node.path, dy, pitch, start, d, 0, part.shape[-1]))
                 self._give(part, d, node.path)
 
     @_back.register
     def _(self, node: Turn) -> None:
         if node.x.learns:
             dx = self._new(node.x)
-            self.steps.append(
-                turn_step(node.path, self._gradients[node.y], dx, not node.to_last)
-            )
+            self.steps.append(turn_step(node.path, self._gradients[node.y], dx, not node.to_last))
             self._give(node.x, dx, node.path)
 
     @_back.register
@@ -285,7 +281,7 @@ class _Tape:
         dx = self._new(node.x) if node.x.learns else None
 
         def make(bound: Any) -> Callable[[], None]:
-            arrived, to, layer = bound[dy], dx and bound[dx], node.layer
+            arrived, to, layer = bound[dy], bound.optional(dx), node.layer
 
             def run() -> None:
                 gradient = layer.backward(arrived.copy())
@@ -309,7 +305,7 @@ def _relu_step(path: str, dy: Value, y: Value, dx: Value) -> Step:
     """dx = dy where y > 0."""
 
     def make(bound: Any) -> Any:
-        return _native.ActivationArguments(dx.dtype, bound[dy], bound[y], bound[dx], "relu", 0.0)
+        return core.ActivationArguments(dx.dtype, bound[dy], bound[y], bound[dx], "relu", 0.0)
 
     return Step("activation_backward", path, [dy, y], [dx], make, ["relu"])
 
@@ -319,7 +315,7 @@ def _bias_step(node: Convolve, dy: Value) -> Step:
 
     def make(bound: Any) -> Any:
         pixels = g.out_size[0] * g.out_size[1]
-        return _native.BiasArguments(
+        return core.BiasArguments(
             dy.dtype, bound[dy], node.layer.bias_grad, g.batch, pixels, g.out_channels
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _native
+from .core import core
 from .memory import Layout
 from .nodes import Convolve, Normalize
 from .values import Array, Value
@@ -25,7 +25,7 @@ class Binding:
     def __init__(self, layout: Layout, block: Array | None = None) -> None:
         self._layout = layout
         if block is None or block.nbytes < layout.nbytes:
-            block = _native.workspace(max(1, layout.nbytes))
+            block = core.workspace(max(1, layout.nbytes))
         self.block: Array = block
         self._arrays: dict[Value, Array] = {}
         self._norms: dict[Normalize, Any] = {}
@@ -40,8 +40,13 @@ class Binding:
             self._arrays[value] = array
         return array
 
-    def _optional(self, value: Value | None) -> Array | None:
+    def optional(self, value: Value | None) -> Array | None:
+        """The array of a value, if there is one."""
         return None if value is None else self[value]
+
+    def optional_norm(self, node: Normalize | None) -> Any:
+        """Arguments of a norm, if there is one."""
+        return None if node is None else self.norm(node)
 
     @property
     def norms(self) -> dict[Normalize, Any]:
@@ -58,19 +63,17 @@ class Binding:
     def _new_norm(self, node: Normalize) -> Any:
         layer = node.layer
         running = (layer.running_mean, layer.running_var)
-        arguments = _native.NormArguments(
+        arguments = core.NormArguments(
             node.x.dtype, node.rows, layer.num_features, layer.weight, layer.bias, *running,
             layer.momentum or 0.0, layer.eps, layer.unbiased, node.relu, node.batch,
         )  # fmt: skip
         x = None if node.applied else self[node.x]
-        arguments.place(
-            x, self[node.y] if node.stored else None, self._optional(node.residual)
-        )
+        arguments.place(x, self[node.y] if node.stored else None, self.optional(node.residual))
         if node.applied:
             arguments.use_running()
         if node.dy is not None:
             arguments.place_gradients(
-                self[node.dy], self._optional(node.dx), self._optional(node.dresidual),
+                self[node.dy], self.optional(node.dx), self.optional(node.dresidual),
                 None if layer.weight is None else layer.weight_grad,
                 None if layer.bias is None else layer.bias_grad,
             )  # fmt: skip
@@ -78,7 +81,7 @@ class Binding:
 
     def norm_gradient(self, node: Normalize) -> Any:
         """Arguments of a norm's backward pass as a step."""
-        return _native.NormGradientArguments(self.norm(node))
+        return core.NormGradientArguments(self.norm(node))
 
     def convolution(self, node: Convolve) -> Any:
         """Arguments of a convolution's forward pass."""
@@ -92,14 +95,13 @@ class Binding:
         norm = node.measures
         applied = norm is not None and norm.applied
         y = norm.y if norm is not None and applied else node.y
-        return _native.ConvArguments(
+        return core.ConvArguments(
             node.x.dtype, node.geometry, self[node.reads.x if node.reads else node.x],
-            layer.weight, layer.bias, self._optional(node.residual), node.relu, self[y],
-            node.reads and self.norm(node.reads), norm and self.norm(norm), applied,
+            layer.weight, layer.bias, self.optional(node.residual), node.relu, self[y],
+            self.optional_norm(node.reads), self.optional_norm(norm), applied,
         )  # fmt: skip
 
     @property
     def convolutions(self) -> dict[Convolve, Any]:
         """Arguments of all convolutions so far."""
         return self._convolutions
-

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import singledispatch
 from typing import Any
 
-from .. import _native
+from .core import core
 from .nodes import (
     Activate,
     Call,
@@ -80,7 +80,7 @@ def _(node: Normalize) -> list[Step]:
 @forward_steps.register
 def _(node: Activate) -> list[Step]:
     def make(bound: Any) -> Any:
-        return _native.ActivationArguments(
+        return core.ActivationArguments(
             node.x.dtype, bound[node.x], None, bound[node.y], node.kind, node.slope
         )
 
@@ -91,7 +91,7 @@ def _(node: Activate) -> list[Step]:
 def _(node: Pool) -> list[Step]:
     def make(bound: Any) -> Any:
         index = None if node.index is None else bound[node.index]
-        return _native.PoolArguments(
+        return core.PoolArguments(
             node.x.dtype, bound[node.x], bound[node.y], index, node.image, node.kernel,
             node.stride, node.padding, node.count_include_pad, True,
         )  # fmt: skip
@@ -104,7 +104,7 @@ def _(node: GlobalPool) -> list[Step]:
     def make(bound: Any) -> Any:
         n, c = node.y.shape
         index = None if node.index is None else bound[node.index]
-        return _native.GlobalPoolArguments(
+        return core.GlobalPoolArguments(
             node.x.dtype, bound[node.x], bound[node.y], index, n, node.pixels, c, True
         )
 
@@ -124,7 +124,7 @@ def sum_step(path: str, a: Value, b: Value, y: Value, relu: bool = False) -> Ste
     """y = act(a + b)."""
 
     def make(bound: Any) -> Any:
-        return _native.SumArguments(y.dtype, bound[a], bound[b], bound[y], relu)
+        return core.SumArguments(y.dtype, bound[a], bound[b], bound[y], relu)
 
     return Step("sum", path, [a, b], [y], make, ["ReLU"] if relu else [])
 
@@ -150,7 +150,7 @@ def column_step(
     rows = from_.size // from_.shape[-1]
 
     def make(bound: Any) -> Any:
-        return _native.CopyArguments(
+        return core.CopyArguments(
             to.dtype, bound[from_], from_at, from_pitch, bound[to], to_at, to.shape[-1], rows, width
         )
 
@@ -170,7 +170,7 @@ def turn_step(path: str, x: Value, y: Value, to_last: bool) -> Step:
     rows, columns = (c, pixels) if to_last else (pixels, c)
 
     def make(bound: Any) -> Any:
-        return _native.TurnArguments(x.dtype, bound[x], bound[y], n, rows, columns)
+        return core.TurnArguments(x.dtype, bound[x], bound[y], n, rows, columns)
 
     note = "channels last" if to_last else "channels first"
     return Step("turn", path, [x], [y], make, [note])

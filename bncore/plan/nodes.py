@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..backend.geometry import ConvGeometry
-from ..layers import BatchNorm, Layer
+from ..layers import BatchNorm
 from .values import Value
 
 __all__ = [
@@ -45,7 +45,7 @@ class Convolve(Node):
     whose statistics it takes (or which it applies).
     """
 
-    layer: Layer
+    layer: Any
     geometry: ConvGeometry
     residual: Value | None
     relu: bool
@@ -97,7 +97,7 @@ class Pool(Node):
     """Windows over images (n, h, w, c); ``kind`` is max or avg."""
 
     kind: str
-    image: tuple[int, int, int, int]
+    image: tuple[int, ...]
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import _native, backend
+from .. import backend
 from ..layers import Layer
 from .backward import backward_steps
 from .binding import Binding
+from .core import core
 from .forward import forward_steps
 from .fusion import fuse
 from .memory import Layout, lay_out
@@ -35,7 +36,7 @@ class Runner:
 
         def close() -> None:
             if kinds:
-                self._parts.append((_native.Steps(dtype, list(kinds), list(arguments)), len(kinds)))
+                self._parts.append((core.Steps(dtype, list(kinds), list(arguments)), len(kinds)))
                 kinds.clear()
                 arguments.clear()
 
@@ -94,9 +95,7 @@ class Plan:
         Bytes of the one block that all values share.
     """
 
-    def __init__(
-        self, net: Layer, nodes: list[Node], x: Value, y: Value, training: bool
-    ) -> None:
+    def __init__(self, net: Layer, nodes: list[Node], x: Value, y: Value, training: bool) -> None:
         self.net, self.nodes, self.x, self.y, self.training = net, nodes, x, y, training
         forward = [step for node in nodes for step in forward_steps(node)]
         self.gradient: Value | None = None
@@ -137,9 +136,7 @@ class Plan:
         """Memory, ``block`` if it is large enough, and what runs the two halves."""
         bound = Binding(self.layout, block)
         keep_gil = self.work <= LITTLE_WORK
-        forward, backward = (
-            Runner(self.x.dtype, half, bound, keep_gil) for half in self.halves()
-        )
+        forward, backward = (Runner(self.x.dtype, half, bound, keep_gil) for half in self.halves())
         return bound, forward, backward
 
     def norms_of_batch(self) -> list[Normalize]:
@@ -202,4 +199,3 @@ def guards_of(net: Layer, called: Iterable[Layer]) -> list[tuple[dict[str, Any],
         for name, value in layer.__dict__.items()
         if name not in changing
     ]
-

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.geometry import ConvGeometry
 from ..functional._conv_sizes import plan as conv_sizes
-from ..functional.pooling import _geometry as pool_sizes
+from ..functional.pooling import pool_geometry as pool_sizes
 from ..layers import (
     GELU,
     AvgPool,
@@ -36,7 +37,6 @@ from ..layers import (
     SiLU,
     Tanh,
 )
-from ..backend.geometry import ConvGeometry
 from .nodes import (
     Activate,
     Call,
@@ -151,12 +151,12 @@ def _sequential(
     residual: Value | None = None,
     activation: str | None = None,
 ) -> Value:
-    *front, last = net.children() or [(None, None)]
-    for name, layer in front:
+    children = list(net.children())
+    for name, layer in children[:-1]:
         x = t.lower(layer, x, _join(path, name))
-    if last[1] is None:
-        return x
-    return t.lower(last[1], x, _join(path, last[0]), residual, activation)
+    for name, layer in children[-1:]:
+        x = t.lower(layer, x, _join(path, name), residual, activation)
+    return x
 
 
 def _residual(t: Tracer, block: Residual, x: Value, path: str) -> Value:

@@ -1,6 +1,6 @@
 """A trainer's step as a plan: forward, loss, backward in as few calls as possible, with the layers' results.
 
-`PlannedSteps` keeps the plan of the last shape, and makes another when the net, the shape or a mode changed. Where it
+`PlannedSteps` keeps the plans of the last shapes, and makes another when the net, the shape or a mode changed. Where it
 cannot, it says so, and the trainer calls the layers one by one.
 """
 
@@ -24,38 +24,29 @@ MOST_PLANS = 4  # batches of one epoch differ by one sample at most; those of va
 
 
 class PlannedSteps:
-    """Plans of one net and loss.
+    """The plans that a trainer used last."""
 
-    Parameters
-    ----------
-    net : Layer
-    loss : Loss
-    """
-
-    def __init__(self, net: Layer, loss: losses.Loss) -> None:
-        self._net, self._loss = net, loss
+    def __init__(self) -> None:
         self._known: list[PlannedStep] = []  # the last one used first
         self._refused: set[Any] = set()
 
-    def step_for(self, x: Any, y: Any) -> PlannedStep | None:
+    def step_for(self, net: Layer, loss: Any, x: Any, y: Any) -> PlannedStep | None:
         """The plan for a batch; None where there is none."""
         known = self._known
-        if known and known[0].fits(x, y):
+        if known and known[0].fits(net, loss, x, y):
             return known[0]
         if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray) or x.size == 0:
             return None
-        key = _key(x, y)
+        key = _key(net, loss, x, y)
         if key in self._refused:
             return None
         self._known = known = [step for step in known if step.is_current()]
-        for step in known:
-            if step.key == key:
-                known.remove(step)
-                break
+        step = next((step for step in known if step.key == key), None)
+        if step is not None:
+            known.remove(step)
         else:
             try:
-                block = known[0].block if known else None
-                step = PlannedStep(self._net, self._loss, x, y, block)
+                step = PlannedStep(net, loss, x, y, known[0].block if known else None)
             except Unsupported:
                 self._refused.add(key)
                 return None
@@ -64,8 +55,8 @@ class PlannedSteps:
         return step
 
 
-def _key(x: Array, y: Array) -> tuple[Any, ...]:
-    return x.shape, x.dtype, y.shape, y.dtype
+def _key(net: Layer, loss: Any, x: Array, y: Array) -> tuple[Any, ...]:
+    return id(net), id(loss), x.shape, x.dtype, y.shape, y.dtype
 
 
 class PlannedStep:
@@ -81,7 +72,7 @@ class PlannedStep:
     """
 
     def __init__(
-        self, net: Layer, loss: losses.Loss, x: Array, y: Array, block: Array | None = None
+        self, net: Layer, loss: Any, x: Array, y: Array, block: Array | None = None
     ) -> None:
         self.plan: Plan = lower(net, x.shape)
         if self.plan.x.dtype != x.dtype:
@@ -89,16 +80,17 @@ class PlannedStep:
         self._called = self.plan.called_layers()
         self.flat: FlatVectors = net.flat_vectors()
         self._guards = guards_of(net, self._called)
-        self.key = _key(x, y)
+        self.key = _key(net, loss, x, y)
+        self._kept = net, loss  # their numbers in the key stay theirs
         self._loss = _loss_of(loss, self.plan, y)
         self._run = Run(self.plan, block)
         self.block = self._run.bound.block
         self._loss.bind(self._run)
 
-    def fits(self, x: Any, y: Any) -> bool:
+    def fits(self, net: Layer, loss: Any, x: Any, y: Any) -> bool:
         """Whether this is for such a batch, and the net still what it was lowered from."""
         try:
-            return _key(x, y) == self.key and self.is_current()
+            return _key(net, loss, x, y) == self.key and self.is_current()
         except AttributeError:
             return False
 
@@ -137,11 +129,11 @@ class PlannedStep:
         return list(zip(names, seconds))
 
 
-def _loss_of(loss: losses.Loss, plan: Plan, y: Array) -> Any:
-    if type(loss) is losses.CrossEntropy and len(plan.y.shape) == 2:
-        if y.shape == plan.y.shape[:1] and y.dtype.kind in "iu" and plan.y.size:
-            return _CrossEntropy(loss, plan)
-    return _AnyLoss(loss)
+def _loss_of(loss: Any, plan: Plan, y: Array) -> Any:
+    if type(loss) is not losses.CrossEntropy or len(plan.y.shape) != 2:
+        return _AnyLoss(loss)
+    classes = y.shape == plan.y.shape[:1] and y.dtype.kind in "iu" and plan.y.size > 0
+    return _CrossEntropy(loss, plan) if classes else _AnyLoss(loss)
 
 
 class _CrossEntropy:
@@ -181,7 +173,7 @@ class _CrossEntropy:
 class _AnyLoss:
     """Any other loss, called with a copy of the prediction."""
 
-    def __init__(self, loss: losses.Loss) -> None:
+    def __init__(self, loss: Any) -> None:
         self._loss = loss
         self._y: Any = None
         self._found: Any = None

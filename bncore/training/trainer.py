@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["Trainer"]
 
 
-def _plans(net: Layer, loss: losses.Loss) -> PlannedSteps | None:
-    """Plans of a net, if there is a compiled core to run them."""
+def _plans() -> PlannedSteps | None:
+    """Room for plans, if there is a compiled core to run them."""
     if backend.native_module() is None:
         return None
     from .planned import PlannedSteps
 
-    return PlannedSteps(net, loss)
+    return PlannedSteps()
 
 
 class Trainer:
@@ -96,7 +96,7 @@ class Trainer:
         )
         self.steps = 0
         self.lr = self._rate()
-        self._plans = _plans(net, self.loss) if checks.boolean(plan, "plan") else None
+        self._plans = _plans() if checks.boolean(plan, "plan") else None
         net.require_input_gradient(False)
         self.optimizer.attach(net)
         if total_steps is not None:
@@ -143,7 +143,7 @@ class Trainer:
             self.net.train()
         if self._plans is None or backend.active is not backend.native_module():
             return None
-        return self._plans.step_for(x, y)
+        return self._plans.step_for(self.net, self.loss, x, y)
 
     def _by_plan(self, planned: PlannedStep, x: np.ndarray, y: np.ndarray) -> float:
         loss = planned.forward(x, y)

@@ -73,9 +73,7 @@ def _odd(axis):
 
 def _branches(dtype):
     how = {"dtype": dtype}
-    branch = bn.Sequential(
-        conv(4, 6, bias=False, **how), bn.BatchNorm(6, activation="relu", **how)
-    )
+    branch = bn.Sequential(conv(4, 6, bias=False, **how), bn.BatchNorm(6, activation="relu", **how))
     other = bn.Sequential(bn.AvgPool(3, 1, 1), conv(4, 5, 1, activation="relu", **how))
     net = bn.Sequential(
         conv(2, 4, bias=False, **how),

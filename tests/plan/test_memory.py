@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("bncore._native")
-
-from bncore.plan.memory import lay_out  # noqa: E402
-from bncore.plan.values import Step, Value  # noqa: E402
+from bncore.plan.memory import lay_out
+from bncore.plan.values import Step, Value
 
 FLOAT = np.dtype(np.float32)
 
 
-@given(st.lists(st.tuples(st.integers(1, 60000), st.integers(0, 9), st.integers(0, 9)), max_size=25))
+@given(
+    st.lists(st.tuples(st.integers(1, 60000), st.integers(0, 9), st.integers(0, 9)), max_size=25)
+)
 def test_no_two_living_values_overlap(values):
     steps = [Step("", "", [], [], lambda bound: None) for _ in range(10)]
     made = []
@@ -36,9 +35,7 @@ def test_no_two_living_values_overlap(values):
 
 def test_values_in_a_row_share_memory():
     a, b, c, d = (Value(name, (1000,), FLOAT) for name in "abcd")
-    steps = [
-        Step("", "", [x], [y], lambda bound: None) for x, y in ((a, b), (b, c), (c, d))
-    ]
+    steps = [Step("", "", [x], [y], lambda bound: None) for x, y in ((a, b), (b, c), (c, d))]
     layout = lay_out(steps, [a], [d])
     assert layout.nbytes < 3 * 4096
 

@@ -14,7 +14,7 @@ from .cases import CASES
 TOLERANCE = {"float32": 4e-6, "float64": 1e-14}
 
 
-@pytest.fixture(params=[name for name in ("generic", "avx2", "avx512")])
+@pytest.fixture(params=["generic", "avx2", "avx512"])
 def isa(request, native):
     module = backends.native_module()
     if request.param not in module.available_isas():

@@ -64,9 +64,7 @@ def squared(pred, y):
     return float((pred**2).mean()), 2 * pred / pred.size
 
 
-@pytest.mark.parametrize(
-    "loss", [bn.CrossEntropy(0.1), squared, "mse", "bce_with_logits"], ids=str
-)
+@pytest.mark.parametrize("loss", [bn.CrossEntropy(0.1), squared, "mse", "bce_with_logits"], ids=str)
 def test_every_loss(native, loss, rng):
     a, b = pair(small_mlp, loss=loss)
     for _ in range(3):
