@@ -6,6 +6,7 @@ take weight decay; None means all of them.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,17 @@ def sgd_step(
     decayed : int, optional
         How many leading elements take weight decay.
     """
+    active = backend.active
+    if active.JUDGES_ARRAYS and _plain(lr) and _plain(momentum) and _plain(weight_decay):
+        try:
+            count = param.size if decayed is None else decayed
+            given = (velocity is not None) if momentum else not nesterov
+            if given and 0 <= count <= param.size:
+                kept = velocity if momentum else None
+                active.sgd_step(param, grad, kept, lr, momentum, nesterov, weight_decay, count)
+                return
+        except (backend.Refused, TypeError, AttributeError):
+            pass  # explained, or converted, below
     param = _vector(param)
     grad = _check.like(param, grad, "grad", param.shape)
     lr = checks.non_negative(lr, "lr")
@@ -58,6 +70,11 @@ def sgd_step(
     _distinct(param=param, grad=grad)
     count = _decayed(decayed, param.size)
     backend.active.sgd_step(param, grad, velocity, lr, momentum, nesterov, weight_decay, count)
+
+
+def _plain(value: Any) -> bool:
+    """Whether this is a float that no check would refuse."""
+    return type(value) is float and 0.0 <= value < math.inf
 
 
 def adamw_step(

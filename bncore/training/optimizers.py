@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import functional as F
 from ..layers import Layer
-from ..layers.parameters import FlatVectors
+from ..layers.parameters import FlatVectors, aligned_zeros
 from ..support import checks
 
 __all__ = ["SGD", "AdamW", "Optimizer", "names", "resolve"]
@@ -49,7 +49,9 @@ class Optimizer:
             return
         self.net = net
         self.steps = 0
-        self._state = {name: np.zeros_like(parameters) for name in self.state_names}
+        self._state = {
+            name: aligned_zeros(len(parameters), parameters.dtype) for name in self.state_names
+        }
 
     def step(self, lr: float | None = None, flat: FlatVectors | None = None) -> None:
         """Update the net's parameters in place from its gradients.

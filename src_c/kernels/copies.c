@@ -44,21 +44,62 @@ void BNC_KERNEL(add)(const bnc_real *restrict src, bnc_real *restrict dst, int64
     for (int64_t i = 0; i < n; i++) dst[i] += src[i];
 }
 
+enum { SIDE = 8 };
+
+#if BNC_F64
+/* A square of doubles: a loop of known length is unrolled and writes whole lines. */
+BNC_INLINE void transpose_square(const bnc_real *restrict src, int64_t src_pitch,
+                                 bnc_real *restrict dst, int64_t dst_pitch)
+{
+    for (int q = 0; q < SIDE; q++)
+        for (int p = 0; p < SIDE; p++) dst[q * dst_pitch + p] = src[p * src_pitch + q];
+}
+#else
+/* A square of floats: pairs of rows are interleaved by one, two, then four numbers. */
+BNC_INLINE void transpose_square(const bnc_real *restrict src, int64_t src_pitch,
+                                 bnc_real *restrict dst, int64_t dst_pitch)
+{
+    typedef int32_t order __attribute__((vector_size(32)));
+    const order by1_low = {0, 8, 1, 9, 4, 12, 5, 13}, by1_high = {2, 10, 3, 11, 6, 14, 7, 15},
+                by2_low = {0, 1, 8, 9, 4, 5, 12, 13}, by2_high = {2, 3, 10, 11, 6, 7, 14, 15},
+                by4_low = {0, 1, 2, 3, 8, 9, 10, 11}, by4_high = {4, 5, 6, 7, 12, 13, 14, 15};
+    v32 a[SIDE], b[SIDE];
+#pragma GCC unroll 8
+    for (int p = 0; p < SIDE; p++) a[p] = *(const v32 *)(src + p * src_pitch);
+#pragma GCC unroll 4
+    for (int p = 0; p < SIDE; p += 2) {
+        b[p] = __builtin_shuffle(a[p], a[p + 1], by1_low);
+        b[p + 1] = __builtin_shuffle(a[p], a[p + 1], by1_high);
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < SIDE;
+         p += 4) /* columns p, p + 1, ... of rows p to p + 3, and four further on */
+#pragma GCC unroll 2
+        for (int q = 0; q < 2; q++) {
+            a[p + 2 * q] = __builtin_shuffle(b[p + q], b[p + q + 2], by2_low);
+            a[p + 2 * q + 1] = __builtin_shuffle(b[p + q], b[p + q + 2], by2_high);
+        }
+#pragma GCC unroll 4
+    for (int q = 0; q < SIDE / 2; q++) {
+        *(v32 *)(dst + q * dst_pitch) = __builtin_shuffle(a[q], a[q + 4], by4_low);
+        *(v32 *)(dst + (q + 4) * dst_pitch) = __builtin_shuffle(a[q], a[q + 4], by4_high);
+    }
+}
+#endif
+
 /* dst[j, i] = src[i, j] for i < rows, j < columns, in squares whose lines stay in the
  * L1 cache. */
 void BNC_KERNEL(transpose)(const bnc_real *restrict src, int64_t src_pitch, bnc_real *restrict dst,
                            int64_t dst_pitch, int64_t rows, int64_t columns)
 {
-    enum { SIDE = 8 };
     for (int64_t i = 0; i < rows; i += SIDE) {
         const int64_t h = rows - i < SIDE ? rows - i : SIDE;
         for (int64_t j = 0; j < columns; j += SIDE) {
             const int64_t w = columns - j < SIDE ? columns - j : SIDE;
             const bnc_real *from = src + i * src_pitch + j;
             bnc_real *to = dst + j * dst_pitch + i;
-            if (h == SIDE) /* a loop of known length: unrolled, whole lines written */
-                for (int64_t q = 0; q < w; q++)
-                    for (int p = 0; p < SIDE; p++) to[q * dst_pitch + p] = from[p * src_pitch + q];
+            if (h == SIDE && w == SIDE)
+                transpose_square(from, src_pitch, to, dst_pitch);
             else
                 for (int64_t q = 0; q < w; q++)
                     for (int64_t p = 0; p < h; p++) to[q * dst_pitch + p] = from[p * src_pitch + q];

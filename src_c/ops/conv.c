@@ -104,12 +104,13 @@ int conv_run(const conv_call *a, int threads)
 }
 
 int conv_run_images(const conv_call *a, int64_t images, const bnc_real *from, bnc_real *to,
-                    const bnc_real *residual, int threads)
+                    const bnc_real *residual, int threads, bnc_ahead *ahead)
 {
     bnc_conv g = *a->p.g;
     conv_call some = *a;
     g.n = images;
     some.p.g = &g;
+    some.ahead = ahead;
     some.from = from, some.finish.to = to, some.finish.residual = residual;
     return conv_run(&some, threads);
 }

@@ -9,6 +9,7 @@
 #ifndef BNC_OPS_CONV_H
 #define BNC_OPS_CONV_H
 
+#include "ahead.h"
 #include "conv_finish.h"
 
 /* Output pixel (i, j) of rows x columns is pixel (first_row + i out_row, first_column + j out_column) of the output image,
@@ -54,6 +55,7 @@ typedef struct {
     conv_finish finish;
     const bnc_real *from, *weight; /* weight: in its way's form */
     void *own;                     /* its memory, if it is the call's */
+    bnc_ahead *ahead;              /* on one thread: what to fetch meanwhile, or NULL */
 } conv_call;
 
 /* Output rows of one image and group while they are computed: in the output itself with channels last, else in scratch
@@ -137,9 +139,9 @@ int conv_ready(conv_call *a, const bnc_conv *g, int backward, const bnc_real *we
                const void *kept, int threads);
 void conv_release(conv_call *a);
 int conv_run(const conv_call *a, int threads);
-/* The same for some images, which lie at `from`, `to` and `residual` (or NULL). */
+/* The same for some images, which lie at `from`, `to` and `residual` (or NULL); `ahead`: as in conv_call. */
 int conv_run_images(const conv_call *a, int64_t images, const bnc_real *from, bnc_real *to,
-                    const bnc_real *residual, int threads);
+                    const bnc_real *residual, int threads, bnc_ahead *ahead);
 
 /* The ways: Winograd's is for 3x3 kernels without strides; 1x1 kernels are products. Error codes. */
 int conv_direct(const conv_call *a, int threads);

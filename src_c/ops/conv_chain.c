@@ -117,8 +117,17 @@ static int measure(const bnc_norm *out, const bnc_real *y, int64_t pixels, int64
     return error;
 }
 
+/* What the next images will read. */
+static void forward_ahead(const forward *f, int64_t image, int64_t images, bnc_ahead *ahead)
+{
+    const bnc_conv_chain *a = f->a;
+    const int64_t in = a->g.ci * a->g.h * a->g.w, out = a->g.co * a->g.oh * a->g.ow;
+    bnc_ahead_add(ahead, from_image(a->in ? a->in->x : a->x, image, in), images * in);
+    bnc_ahead_add(ahead, from_image(a->residual, image, out), images * out);
+}
+
 static int forward_images(const forward *f, int64_t first, int64_t image, int64_t images,
-                          const images_memory *m, double *moments)
+                          const images_memory *m, double *moments, bnc_ahead *ahead)
 {
     const bnc_conv_chain *a = f->a;
     const bnc_conv *g = &a->g;
@@ -127,7 +136,7 @@ static int forward_images(const forward *f, int64_t first, int64_t image, int64_
     int error = 0;
     const bnc_real *x = input_of(g, a->in, a->x, image, images, m->x, &error);
     error |= conv_run_images(&f->call, images, x, behind, from_image(a->residual, image, size),
-                             f->cut.inner);
+                             f->cut.inner, ahead);
     if (error || !a->out) return error;
     if (!a->apply) return measure(a->out, y, images * pixels, (image - first) * pixels, moments);
     bnc_norm some = norm_of(a->out, image * pixels, images * pixels, y);
@@ -144,9 +153,12 @@ static void forward_part(int64_t part, void *arg)
     const int64_t per = bnc_min(f->cut.per, end - begin);
     const images_memory m = take_memory(g, per, f->a->in != NULL, f->a->apply);
     int error = !m.block;
-    for (int64_t i = begin; i < end && !error; i += per)
-        error =
-            forward_images(f, begin, i, bnc_min(per, end - i), &m, f->moments + part * 4 * g->co);
+    for (int64_t i = begin; i < end && !error; i += per) {
+        bnc_ahead ahead = {0};
+        forward_ahead(f, i + per, bnc_max(0, bnc_min(per, end - i - per)), &ahead);
+        error = forward_images(f, begin, i, bnc_min(per, end - i), &m,
+                               f->moments + part * 4 * g->co, f->cut.parts > 1 ? &ahead : NULL);
+    }
     bnc_pool_put(m.block);
     if (error) atomic_store(&f->failed, 1);
 }
@@ -216,8 +228,26 @@ static int sum_front(const bnc_norm_gradient *front, const bnc_real *dx, int64_t
     return error;
 }
 
+/* What the next images will read. */
+static void backward_ahead(const backward *b, int64_t image, int64_t images, bnc_ahead *ahead)
+{
+    const bnc_conv_chain_gradient *a = b->a;
+    const int64_t in = a->g.ci * a->g.h * a->g.w, out = a->g.co * a->g.oh * a->g.ow;
+    bnc_ahead_add(ahead, from_image(a->dy, image, out), images * out);
+    if (a->out) {
+        bnc_ahead_add(ahead, from_image(a->out->x, image, out), images * out);
+        bnc_ahead_add(ahead, from_image(a->out->y, image, out), images * out);
+    }
+    bnc_ahead_add(ahead, from_image(a->in ? a->in->x : a->x, image, in), images * in);
+    bnc_ahead_add(ahead, from_image(a->more, image, in), images * in);
+    if (a->front) {
+        bnc_ahead_add(ahead, from_image(a->front->x, image, in), images * in);
+        bnc_ahead_add(ahead, from_image(a->front->y, image, in), images * in);
+    }
+}
+
 static int backward_images(const backward *b, int first, int64_t image, int64_t images,
-                           const images_memory *m, int64_t part)
+                           const images_memory *m, int64_t part, bnc_ahead *ahead)
 {
     const bnc_conv_chain_gradient *a = b->a;
     const bnc_conv *g = &a->g;
@@ -233,7 +263,7 @@ static int backward_images(const backward *b, int first, int64_t image, int64_t 
     if (a->dx) {
         bnc_real *dx = (bnc_real *)a->dx + image * in_size;
         error |= conv_run_images(&b->call, images, dy, dx, from_image(a->more, image, in_size),
-                                 b->cut.inner);
+                                 b->cut.inner, ahead);
         if (a->front && !error)
             error = sum_front(a->front, dx, image * in_pixels, images * in_pixels, first,
                               b->norm_sums + part * 4 * g->ci);
@@ -241,7 +271,7 @@ static int backward_images(const backward *b, int first, int64_t image, int64_t 
     const bnc_real *x = input_of(g, a->in, a->x, image, images, m->x, &error);
     if (b->cut.parts > 1 && !error)
         error = conv_weight_add(&b->weight, x, dy, 0, images * b->weight.units, first,
-                                b->sums + part * b->weight.size);
+                                b->sums + part * b->weight.size, ahead);
     else if (!error) /* all images at once, by all threads */
         error = BNC_OP(conv_weight_gradient)(g, x, dy, a->dweight);
     return error;
@@ -257,8 +287,12 @@ static void backward_part(int64_t part, void *arg)
     const int64_t per = bnc_min(b->cut.per, end - begin);
     const images_memory m = take_memory(g, per, a->in != NULL, a->out != NULL);
     int error = !m.block;
-    for (int64_t i = begin; i < end && !error; i += per)
-        error = backward_images(b, i == begin, i, bnc_min(per, end - i), &m, part);
+    for (int64_t i = begin; i < end && !error; i += per) {
+        bnc_ahead ahead = {0};
+        backward_ahead(b, i + per, bnc_max(0, bnc_min(per, end - i - per)), &ahead);
+        error = backward_images(b, i == begin, i, bnc_min(per, end - i), &m, part,
+                                b->cut.parts > 1 ? &ahead : NULL);
+    }
     bnc_pool_put(m.block);
     if (error) atomic_store(&b->failed, 1);
 }

@@ -61,13 +61,15 @@ static void view_row(const conv_plan *p, const conv_view *v, const conv_work *w,
     }
 }
 
-static void views(const conv_plan *p, const conv_work *w)
+static void views(const conv_plan *p, const conv_work *w, bnc_ahead *ahead)
 {
     for (int64_t q = 0; q < p->views; q++) {
         const conv_view *v = p->view + q;
         int64_t i = bnc_max(0, bnc_ceil_div(w->from - v->first_row, v->out_row));
-        for (; i < v->rows && v->first_row + i * v->out_row < w->to; i++)
+        for (; i < v->rows && v->first_row + i * v->out_row < w->to; i++) {
+            bnc_ahead_fetch(ahead, BNC_AHEAD_ROW);
             (p->depthwise ? conv_depthwise_row : view_row)(p, v, w, i);
+        }
     }
 }
 
@@ -96,7 +98,7 @@ static void band(const conv_call *a, int64_t image, int64_t from, int64_t to, in
             w.low = low, w.in_row = (p->left + p->in.w + p->right) * cin;
             w.in = s->rows + p->left * cin;
         }
-        views(p, &w);
+        views(p, &w, a->ahead);
         conv_rows_done(a, image, group, from, to, s->out);
     }
 }

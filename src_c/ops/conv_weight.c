@@ -42,12 +42,13 @@ static void multiply(const conv_weight_call *a, const bnc_real *x, const bnc_rea
 }
 
 int conv_weight_add(const conv_weight_call *a, const bnc_real *x, const bnc_real *dy, int64_t begin,
-                    int64_t end, int first, bnc_real *sums)
+                    int64_t end, int first, bnc_real *sums, bnc_ahead *ahead)
 {
-    if (a->way == CONV_WINOGRAD) return conv_weight_tiles_add(a, x, dy, begin, end, first, sums);
+    if (a->way == CONV_WINOGRAD)
+        return conv_weight_tiles_add(a, x, dy, begin, end, first, sums, ahead);
     if (a->way == CONV_DIRECT) {
         if (first) memset(sums, 0, (size_t)a->size * sizeof *sums);
-        return conv_weight_rows_add(a, x, dy, begin, end, sums);
+        return conv_weight_rows_add(a, x, dy, begin, end, sums, ahead);
     }
     multiply(a, x, dy, begin, end, first, sums);
     return BNC_OK;
@@ -96,7 +97,7 @@ static void sum_part(int64_t part, void *arg)
 {
     job *j = arg;
     if (conv_weight_add(&j->call, j->x, j->dy, j->units * part / j->parts,
-                        j->units * (part + 1) / j->parts, 1, j->sums + part * j->call.size))
+                        j->units * (part + 1) / j->parts, 1, j->sums + part * j->call.size, NULL))
         atomic_store(&j->failed, 1);
 }
 

@@ -39,7 +39,7 @@ void conv_weight_release(conv_weight_call *a);
 int64_t conv_weight_parts(const conv_weight_call *a, int64_t units);
 /* Adds units [begin, end), counted from the first image of x and dy, to a part's sums, which are 0 before `first`. */
 int conv_weight_add(const conv_weight_call *a, const bnc_real *x, const bnc_real *dy, int64_t begin,
-                    int64_t end, int first, bnc_real *sums);
+                    int64_t end, int first, bnc_real *sums, bnc_ahead *ahead);
 /* dweight from (parts, size) sums, which are used up. */
 void conv_weight_finish(const conv_weight_call *a, bnc_real *sums, int64_t parts, bnc_real *dweight,
                         int threads);
@@ -47,11 +47,11 @@ void conv_weight_finish(const conv_weight_call *a, bnc_real *sums, int64_t parts
 /* The two ways that are not products; sums are 0 before rows are first added. */
 void conv_weight_rows_ready(conv_weight_call *a);
 int conv_weight_rows_add(const conv_weight_call *a, const bnc_real *x, const bnc_real *dy,
-                         int64_t begin, int64_t end, bnc_real *sums);
+                         int64_t begin, int64_t end, bnc_real *sums, bnc_ahead *ahead);
 void conv_weight_rows_unpack(const conv_weight_call *a, const bnc_real *sums, bnc_real *dweight);
 void conv_weight_tiles_ready(conv_weight_call *a);
 int conv_weight_tiles_add(const conv_weight_call *a, const bnc_real *x, const bnc_real *dy,
-                          int64_t begin, int64_t end, int first, bnc_real *sums);
+                          int64_t begin, int64_t end, int first, bnc_real *sums, bnc_ahead *ahead);
 void conv_weight_tiles_unpack(const conv_weight_call *a, const bnc_real *sums, bnc_real *dweight,
                               int threads);
 

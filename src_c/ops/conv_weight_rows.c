@@ -123,7 +123,7 @@ static void add_rows(const call *a, const bnc_real *x, const bnc_real *dy, int64
 }
 
 int conv_weight_rows_add(const call *a, const bnc_real *x, const bnc_real *dy, int64_t begin,
-                         int64_t end, bnc_real *sums)
+                         int64_t end, bnc_real *sums, bnc_ahead *ahead)
 {
     const conv_plan *p = &a->p;
     const bnc_conv *g = p->g;
@@ -137,6 +137,7 @@ int conv_weight_rows_add(const call *a, const bnc_real *x, const bnc_real *dy, i
     for (int64_t r = begin, next; r < end; r = next) {
         const int64_t image = r / g->oh, from = r % g->oh;
         next = bnc_min(bnc_min(end, (image + 1) * g->oh), r + p->band);
+        bnc_ahead_fetch(ahead, (next - r) * BNC_AHEAD_ROW);
         add_rows(a, x + image * p->in.channels * p->in.h * p->in.w,
                  dy + image * p->out.channels * p->out.h * p->out.w, from, from + next - r,
                  (bnc_real *)memory, (bnc_real *)(memory + x_bytes), sums);

@@ -150,10 +150,12 @@ static void chunk(int64_t k, void *arg)
         for (conv_piece q = {0}; conv_tiles_piece(t, begin, end, &q); q.done += q.end - q.first)
             conv_tiles_input(t, &q, group, j->call->from, s.rows, s.v);
         const bnc_real *u = j->call->weight + group * 16 * in * t->wide_out;
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < 16; i++) {
+            bnc_ahead_fetch(j->call->ahead, BNC_AHEAD_PIECE);
             KERNELS->gemm(0, s.v + i * t->in_slab, t->wide_in, u + i * in * t->wide_out,
                           t->wide_out, s.m + i * t->out_slab, t->wide_out, tiles, t->wide_out, in,
                           0);
+        }
         for (conv_piece q = {0}; conv_tiles_piece(t, begin, end, &q); q.done += q.end - q.first)
             transform_output(j, &q, group, s.m, s.out);
     }

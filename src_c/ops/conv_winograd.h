@@ -8,7 +8,7 @@
 enum {
     BNC_SLAB_GAP = 64 /
         sizeof(bnc_real), /* at a power of two slabs would share cache sets: up to twice as slow */
-    BNC_TILE_VALUES = 4096, /* tiles times channels of a chunk, about: 2048 to 8192 are as fast */
+    BNC_TILE_VALUES = 2048, /* tiles times channels of a chunk, about: 2048 to 8192 are as fast */
 };
 
 typedef struct {

@@ -18,12 +18,14 @@ static void transform_gradient(const conv_tiles *t, const bnc_real *dy, const co
 
 /* The products of a chunk's tiles. */
 static void multiply(const conv_tiles *t, int64_t tiles, const bnc_real *v, const bnc_real *z,
-                     int add, bnc_real *sums)
+                     int add, bnc_real *sums, bnc_ahead *ahead)
 {
     const int64_t in = t->p->in.group;
-    for (int i = 0; i < 16; i++)
+    for (int i = 0; i < 16; i++) {
+        bnc_ahead_fetch(ahead, BNC_AHEAD_PIECE);
         KERNELS->gemm(1, v + i * t->in_slab, t->wide_in, z + i * t->out_slab, t->wide_out,
                       sums + i * in * t->wide_out, t->wide_out, in, t->wide_out, tiles, add);
+    }
 }
 
 void conv_weight_tiles_ready(conv_weight_call *a)
@@ -34,7 +36,7 @@ void conv_weight_tiles_ready(conv_weight_call *a)
 }
 
 int conv_weight_tiles_add(const conv_weight_call *a, const bnc_real *x, const bnc_real *dy,
-                          int64_t begin, int64_t end, int first, bnc_real *sums)
+                          int64_t begin, int64_t end, int first, bnc_real *sums, bnc_ahead *ahead)
 {
     const conv_tiles *t = &a->t;
     const int64_t one = sizeof(bnc_real),
@@ -54,7 +56,7 @@ int conv_weight_tiles_add(const conv_weight_call *a, const bnc_real *x, const bn
                 transform_gradient(t, dy, &q, group, rows, zs);
             }
             multiply(t, (to - from) * t->across, vs, zs, !first || from > begin,
-                     sums + group * (a->size / a->p.groups));
+                     sums + group * (a->size / a->p.groups), ahead);
         }
     }
     bnc_pool_put(memory);
