@@ -9,6 +9,7 @@ from .values import Step, Value
 
 __all__ = ["Layout", "lay_out"]
 
+Life = tuple[int, int]
 LINE = 64  # bytes: a cache line, and the widest vector register
 STAGGERED = 1 << 16  # arrays of so many bytes and more do not begin at equal places of pages
 
@@ -19,8 +20,8 @@ class Layout:
 
     offsets: dict[Value, int]
     nbytes: int
-    lives: dict[Value, tuple[int, int]]
-    """First and last step that needs a value."""
+    lives: dict[Value, list[Life]]
+    """First and last step that needs a value; more than once where it is computed again."""
 
 
 def lay_out(steps: Sequence[Step], inputs: Iterable[Value], outputs: Iterable[Value]) -> Layout:
@@ -33,32 +34,44 @@ def lay_out(steps: Sequence[Step], inputs: Iterable[Value], outputs: Iterable[Va
     outputs : to be there after the last one
     """
     lives = _lives(steps, inputs, outputs)
-    placed: list[tuple[int, int, int, int]] = []  # begin, end, first step, last step
+    placed: list[tuple[int, int, list[Life]]] = []  # begin, end
     offsets = {}
     for number, value in enumerate(sorted(lives, key=lambda v: -v.nbytes)):
-        first, last = lives[value]
+        mine = lives[value]
         size = _padded(value.nbytes, number)
         begin = 0
-        for other in sorted(p for p in placed if p[2] <= last and first <= p[3]):
-            if other[0] >= begin + size:
+        for other_begin, other_end, theirs in sorted(placed, key=lambda p: p[:2]):
+            if not _meet(mine, theirs):
+                continue
+            if other_begin >= begin + size:
                 break
-            begin = max(begin, other[1])
-        placed.append((begin, begin + size, first, last))
+            begin = max(begin, other_end)
+        placed.append((begin, begin + size, mine))
         offsets[value] = begin
-    return Layout(offsets, max((p[1] for p in placed), default=0), lives)
+    return Layout(offsets, max((end for _, end, _ in placed), default=0), lives)
+
+
+def _meet(mine: list[Life], theirs: list[Life]) -> bool:
+    """Whether both are needed at any time."""
+    return any(a <= d and c <= b for a, b in mine for c, d in theirs)
 
 
 def _lives(
     steps: Sequence[Step], inputs: Iterable[Value], outputs: Iterable[Value]
-) -> dict[Value, tuple[int, int]]:
-    lives = {value.owner(): (-1, -1) for value in inputs}
+) -> dict[Value, list[Life]]:
+    lives = {value.owner(): [(-1, -1)] for value in inputs}
     for number, step in enumerate(steps):
+        again = {value.owner() for value in step.writes} if step.again else set()
         for value in (*step.reads, *step.writes):
             owner = value.owner()
-            lives[owner] = (lives.get(owner, (number, 0))[0], number)
+            known = lives.setdefault(owner, [(number, number)])
+            if owner in again:
+                known.append((number, number))
+            else:
+                known[-1] = (known[-1][0], number)
     for value in outputs:
-        owner = value.owner()
-        lives[owner] = (lives.get(owner, (-1, 0))[0], len(steps))
+        known = lives.setdefault(value.owner(), [(-1, -1)])
+        known[-1] = (known[-1][0], len(steps))
     return lives
 
 

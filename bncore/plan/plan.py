@@ -17,6 +17,7 @@ from .forward import forward_steps
 from .fusion import fuse
 from .memory import Layout, lay_out
 from .nodes import Call, Node, Normalize
+from .recompute import recomputed
 from .rules import Tracer
 from .values import Array, Step, Unsupported, Value
 
@@ -95,7 +96,9 @@ class Plan:
         Bytes of the one block that all values share.
     """
 
-    def __init__(self, net: Layer, nodes: list[Node], x: Value, y: Value, training: bool) -> None:
+    def __init__(
+        self, net: Layer, nodes: list[Node], x: Value, y: Value, training: bool, recompute: bool
+    ) -> None:
         self.net, self.nodes, self.x, self.y, self.training = net, nodes, x, y, training
         forward = [step for node in nodes for step in forward_steps(node)]
         self.gradient: Value | None = None
@@ -103,15 +106,16 @@ class Plan:
         if training:
             self.gradient = Value(f"d {y.name}", y.shape, y.dtype)
             backward = backward_steps(nodes, y, self.gradient)
+        if recompute:
+            backward = recomputed(nodes, backward)
         self.steps = [*forward, *backward]
         self._forward_count = len(forward)
-        self.extra: list[Value] = []
 
     @property
     def layout(self) -> Layout:
         """Where values lie."""
         at_hand = [] if self.gradient is None else [self.gradient]
-        return lay_out(self.steps, [self.x], [self.y, *at_hand, *self.extra])
+        return lay_out(self.steps, [self.x], [self.y, *at_hand])
 
     @property
     def memory(self) -> int:
@@ -157,7 +161,9 @@ class Plan:
         return describe(self)
 
 
-def lower(net: Layer, shape: Iterable[int], *, training: bool = True) -> Plan:
+def lower(
+    net: Layer, shape: Iterable[int], *, training: bool = True, recompute: bool = False
+) -> Plan:
     """The plan of a net for arrays of one shape.
 
     Parameters
@@ -166,6 +172,8 @@ def lower(net: Layer, shape: Iterable[int], *, training: bool = True) -> Plan:
     shape : of the input, samples first
     training : bool
         Forward and backward pass in training mode; else the forward pass as the net's mode has it.
+    recompute : bool
+        Compute outputs of norms again in the backward pass rather than keep them.
 
     Raises
     ------
@@ -185,7 +193,7 @@ def lower(net: Layer, shape: Iterable[int], *, training: bool = True) -> Plan:
     y = tracer.lower(net, x, "")
     y = tracer.plain(y, "")
     fuse(tracer.nodes, y, training)
-    return Plan(net, tracer.nodes, x, y, training)
+    return Plan(net, tracer.nodes, x, y, training, recompute and training)
 
 
 def guards_of(net: Layer, called: Iterable[Layer]) -> list[tuple[dict[str, Any], str, Any]]:

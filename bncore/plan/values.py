@@ -84,6 +84,8 @@ class Step:
     work : int
         Multiplications.
     backward : bool
+    again : bool
+        What it writes was there before, and not kept.
     """
 
     op: str
@@ -94,3 +96,4 @@ class Step:
     notes: list[str] = field(default_factory=list)
     work: int = 0
     backward: bool = False
+    again: bool = False

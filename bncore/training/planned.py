@@ -24,9 +24,16 @@ MOST_PLANS = 4  # batches of one epoch differ by one sample at most; those of va
 
 
 class PlannedSteps:
-    """The plans that a trainer used last."""
+    """The plans that a trainer used last.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    recompute : bool
+        See `bncore.plan.lower`.
+    """
+
+    def __init__(self, recompute: bool) -> None:
+        self._recompute = recompute
         self._known: list[PlannedStep] = []  # the last one used first
         self._refused: set[Any] = set()
 
@@ -46,7 +53,8 @@ class PlannedSteps:
             known.remove(step)
         else:
             try:
-                step = PlannedStep(net, loss, x, y, known[0].block if known else None)
+                plan = lower(net, x.shape, recompute=self._recompute)
+                step = PlannedStep(plan, loss, x, y, known[0].block if known else None)
             except Unsupported:
                 self._refused.add(key)
                 return None
@@ -72,9 +80,10 @@ class PlannedStep:
     """
 
     def __init__(
-        self, net: Layer, loss: Any, x: Array, y: Array, block: Array | None = None
+        self, plan: Plan, loss: Any, x: Array, y: Array, block: Array | None = None
     ) -> None:
-        self.plan: Plan = lower(net, x.shape)
+        net = plan.net
+        self.plan = plan
         if self.plan.x.dtype != x.dtype:
             raise Unsupported(f"x is {x.dtype}")
         self._called = self.plan.called_layers()

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["Trainer"]
 
 
-def _plans() -> PlannedSteps | None:
+def _plans(recompute: bool) -> PlannedSteps | None:
     """Room for plans, if there is a compiled core to run them."""
     if backend.native_module() is None:
         return None
     from .planned import PlannedSteps
 
-    return PlannedSteps()
+    return PlannedSteps(recompute)
 
 
 class Trainer:
@@ -56,6 +56,9 @@ class Trainer:
         Whether to lower the net to a plan (:mod:`bncore.plan`) for the shape of the batch: the same
         step, up to rounding, in few calls and with fused neighbours. False calls the layers one by
         one, as is done anyway where there is no plan, on the NumPy backend for one.
+    recompute : bool
+        In a plan, compute outputs of norms again in the backward pass rather than keep them: less
+        memory, some more time, the same results.
 
     Attributes
     ----------
@@ -81,6 +84,7 @@ class Trainer:
         total_steps: int | None = None,
         clip_norm: float | None = None,
         plan: bool = True,
+        recompute: bool = False,
     ) -> None:
         self.net = net
         self.loss = losses.resolve(loss)
@@ -96,7 +100,8 @@ class Trainer:
         )
         self.steps = 0
         self.lr = self._rate()
-        self._plans = _plans() if checks.boolean(plan, "plan") else None
+        recompute = checks.boolean(recompute, "recompute")
+        self._plans = _plans(recompute) if checks.boolean(plan, "plan") else None
         net.require_input_gradient(False)
         self.optimizer.attach(net)
         if total_steps is not None:

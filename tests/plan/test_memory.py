@@ -44,6 +44,6 @@ def test_inputs_and_outputs_live_from_first_to_last():
     a, b, c = (Value(name, (1000,), FLOAT) for name in "abc")
     steps = [Step("", "", [a], [b], lambda bound: None), Step("", "", [b], [c], lambda bound: None)]
     layout = lay_out(steps, [a], [b, c])
-    assert layout.lives[a] == (-1, 0)
-    assert layout.lives[b] == (0, 2)
+    assert layout.lives[a] == [(-1, 0)]
+    assert layout.lives[b] == [(0, 2)]
     assert layout.offsets[b] != layout.offsets[c]

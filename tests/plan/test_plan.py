@@ -45,8 +45,8 @@ def by_layers(net, x, dy):
     return y, net.flat_vectors().gradients.copy(), net.state_dict()
 
 
-def by_plan(net, x, dy):
-    run = Run(lower(net, x.shape))
+def by_plan(net, x, dy, **how):
+    run = Run(lower(net, x.shape, **how))
     run.x[...] = x
     run.forward()
     y = run.y.copy()
@@ -112,6 +112,22 @@ def test_nothing_is_allocated_after_the_first_run(native):
     after = bn.pool.statistics()
     assert after["misses"] == before["misses"]
     assert after["live_bytes"] == before["live_bytes"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_computed_again_or_kept_the_bits_are_the_same(native, name):
+    net, x, dy = prepared(name, np.float32)
+    y, gradients, _ = by_plan(net.copy(), x, dy)
+    y2, gradients2, _ = by_plan(net.copy(), x, dy, recompute=True)
+    assert np.array_equal(y, y2)
+    assert np.array_equal(gradients, gradients2)
+
+
+def test_computing_again_takes_less_memory(native):
+    net = bn.nets.resnet20()
+    plan, again = (lower(net, (32, 3, 32, 32), recompute=way) for way in (False, True))
+    assert again.memory < 0.9 * plan.memory
+    assert "again" in str(again)
 
 
 def test_inputs_are_left_alone(native):

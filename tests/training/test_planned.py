@@ -51,6 +51,18 @@ def test_steps_with_and_without_a_plan_agree(native, name, rng):
     same(a.net, b.net, 1e-9)
 
 
+def test_computing_again_changes_nothing(native, rng):
+    nets = [bn.nets.resnet20(width=4, blocks=2, rng=0, dtype=np.float64) for _ in range(2)]
+    a, b = (
+        bn.Trainer(net, optimizer=bn.SGD(0.05, 0.9), recompute=way)
+        for net, way in zip(nets, (False, True))
+    )
+    for _ in range(3):
+        x, y = batch((9, 3, 8, 8), 10, np.float64, rng)
+        assert a.step(x, y) == b.step(x, y)
+    assert np.array_equal(a.net.parameters_flat, b.net.parameters_flat)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer(native, optimizer, rng):
     a, b = pair(small_mlp, optimizer=OPTIMIZERS[optimizer], clip_norm=0.1)
