@@ -181,6 +181,9 @@ cdef class ConvGradientArguments(StepArguments):
         cdef bnc_conv* g = &self.a.g
         self.a.x = forward.a.x
         self.a.in_ = forward.a.in_
+        if self.a.in_ != NULL and self.a.in_.y != NULL:  # stored by then
+            self.a.x = self.a.in_.y
+            self.a.in_ = NULL
         self.a.weight = forward.a.weight
         self.a.dy = self.read(dy, count_out(g))
         self.a.dx = self.write(dx, count_in(g))

@@ -153,7 +153,7 @@ typedef struct {
     bnc_conv g;
     const void *x;
     const bnc_norm *
-        in; /* x is the input of this norm, whose output is computed (again) but not stored; or NULL */
+        in; /* x is the input of this norm, whose output is read; it is stored if the norm has a y; or NULL */
     const void *weight, *bias, *residual;
     const void *kept; /* of conv_keep, or NULL */
     int relu;

@@ -165,7 +165,7 @@ class _Tape:
         self._conv_step(node, dy, norm)
 
     def _conv_step(self, node: Convolve, dy: Value, norm: Normalize | None) -> None:
-        reads, writes, notes = [dy, node.reads.x if node.reads else node.x], [], []
+        reads, writes, notes = [dy, node.through.x if node.through else node.x], [], []
         if norm is not None:
             reads += [norm.x] if norm.residual is None or not norm.relu else [norm.x, norm.y]
             writes += [] if norm.dresidual is None else [norm.dresidual]
@@ -178,8 +178,8 @@ class _Tape:
         if more is not None:
             reads.append(more)
             notes.append("+ gradient so far")
-        if node.reads is not None:
-            notes.append(f"reads through {node.reads.path}")
+        if node.through is not None:
+            notes.append(f"reads through {node.through.path}")
         back = _ConvBackward(Step("", node.path, reads, writes, lambda bound: None, notes))
 
         def make(bound: Any) -> Any:

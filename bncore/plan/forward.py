@@ -23,7 +23,15 @@ from .nodes import (
 )
 from .values import Step, Value
 
-__all__ = ["forward_steps", "products"]
+__all__ = [
+    "column_step",
+    "forward_steps",
+    "norm_step",
+    "products",
+    "starts",
+    "sum_step",
+    "turn_step",
+]
 
 
 @singledispatch
@@ -44,10 +52,13 @@ def _(node: Convolve) -> list[Step]:
     norm = node.measures
     applied = norm is not None and norm.applied
     y = norm.y if norm is not None and applied else node.y
-    reads = [node.reads.x if node.reads else node.x]
-    notes = []
-    if node.reads:
-        notes.append(f"reads through {node.reads.path}{_relu(node.reads)}")
+    reads, writes, notes = [node.x], [y], []
+    if node.reads is not None:
+        reads, front = node.reads.inputs(), node.reads
+        notes.append(f"reads through {front.path}{_details(front)}")
+        if front.stored:
+            writes.append(front.y)
+            notes.append("stores it")
     if norm is not None:
         notes.append(f"{'applies' if applied else 'measures for'} {norm.path}")
         if applied and norm.residual is not None:
@@ -58,23 +69,26 @@ def _(node: Convolve) -> list[Step]:
     if node.relu:
         notes.append("ReLU")
     op = "conv" if node.geometry.kernel != (1, 1) or len(node.y.shape) > 2 else "linear"
-    step = Step(op, node.path, reads, [y], lambda bound: bound.convolution(node), notes)
+    step = Step(op, node.path, reads, writes, lambda bound: bound.convolution(node), notes)
     step.work = products(node)
     return [step]
 
 
-def _relu(norm: Normalize) -> str:
-    return " + ReLU" if norm.relu else ""
+def _details(norm: Normalize) -> str:
+    return (" + residual" if norm.residual is not None else "") + (" + ReLU" if norm.relu else "")
 
 
 @forward_steps.register
 def _(node: Normalize) -> list[Step]:
-    if node.applied or not node.stored:
-        return []
+    return [] if node.applied or node.by_reader else [norm_step(node)]
+
+
+def norm_step(node: Normalize) -> Step:
+    """A norm by itself."""
     op = "normalize" if node.measured else "batch_norm_train" if node.batch else "batch_norm_eval"
     notes = ["+ residual"] if node.residual is not None else []
     notes += ["ReLU"] if node.relu else []
-    return [Step(op, node.path, node.inputs(), [node.y], lambda bound: bound.norm(node), notes)]
+    return Step(op, node.path, node.inputs(), [node.y], lambda bound: bound.norm(node), notes)
 
 
 @forward_steps.register

@@ -1,8 +1,8 @@
 """What is done in one step though the net says it in several: which norms a convolution measures, applies, or reads.
 
-A convolution takes the statistics of the batch norm behind it while its output is in cache. A norm's output that only one
-convolution reads is never stored: that convolution computes it as it reads, forward and again in backward. In evaluation
-the norm behind a convolution is applied to its output in cache.
+A convolution takes the statistics of the batch norm behind it while its output is in cache. The output of a norm is computed
+by the convolution that reads it first, as it reads. If nobody else reads it and the norm adds no residual, it is never
+stored, but computed again in backward. In evaluation the norm behind a convolution is applied to its output in cache.
 """
 
 from __future__ import annotations
@@ -55,10 +55,11 @@ def _with_front(
 
 
 def _with_back(norm: Normalize, readers: dict[Value, list[Node | None]]) -> None:
-    if not norm.measured or norm.residual is not None or len(readers[norm.y]) != 1:
+    back, *others = readers[norm.y]
+    if not norm.measured or not spatial(back):
         return
-    (back,) = readers[norm.y]
-    if spatial(back):
-        assert isinstance(back, Convolve)
-        if back.x is norm.y and back.residual is not norm.y:
-            back.reads, norm.stored = norm, False
+    assert isinstance(back, Convolve)
+    if back.x is not norm.y or back.residual is norm.y:
+        return
+    back.reads, norm.by_reader = norm, True
+    norm.stored = bool(others) or norm.residual is not None

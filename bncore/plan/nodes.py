@@ -41,8 +41,8 @@ class Node:
 class Convolve(Node):
     """A convolution, or Linear, which is one of images of one pixel.
 
-    ``reads`` and ``measures`` are set by fusion.py: the norm whose output it computes as it reads, the norm behind it
-    whose statistics it takes (or which it applies).
+    ``reads`` and ``measures`` are set by fusion.py: the norm whose output it computes as it reads (and stores, if the norm
+    says so), the norm behind it whose statistics it takes (or which it applies).
     """
 
     layer: Any
@@ -55,13 +55,19 @@ class Convolve(Node):
     def inputs(self) -> list[Value]:
         return [self.x] if self.residual is None else [self.x, self.residual]
 
+    @property
+    def through(self) -> Normalize | None:
+        """The norm whose output is nowhere stored."""
+        return None if self.reads is None or self.reads.stored else self.reads
+
 
 @dataclass(eq=False, slots=True)
 class Normalize(Node):
     """A batch norm; ``batch`` says whether its statistics are those of the batch.
 
-    Set by fusion.py: ``measured`` by the convolution in front; not ``stored``: the convolution behind computes y as it
-    reads; ``applied`` by the convolution in front. By backward.py: where its gradients are.
+    Set by fusion.py: ``measured`` by the convolution in front; ``by_reader``: the convolution behind computes y as it
+    reads; not ``stored``: only as it reads; ``applied`` by the convolution in front. By backward.py: where its gradients
+    are.
     """
 
     layer: BatchNorm
@@ -69,6 +75,7 @@ class Normalize(Node):
     relu: bool
     batch: bool
     measured: bool = False
+    by_reader: bool = False
     stored: bool = True
     applied: bool = False
     dy: Value | None = None

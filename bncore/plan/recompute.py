@@ -6,7 +6,7 @@ there the input is had from the output, here the output from the input, whatever
 
 from __future__ import annotations
 
-from .forward import forward_steps
+from .forward import norm_step
 from .nodes import Node, Normalize
 from .values import Step, Value
 
@@ -24,7 +24,7 @@ def recomputed(nodes: list[Node], backward: list[Step]) -> list[Step]:
         for value in step.reads:
             node = chosen.pop(value.owner(), None)
             if node is not None:
-                (again,) = forward_steps(node)
+                again = norm_step(node)
                 again.backward = again.again = True
                 again.notes.append("again")
                 steps.append(again)

@@ -66,15 +66,16 @@ static bnc_norm_gradient gradient_of(const bnc_norm_gradient *a, int64_t pixel, 
     return some;
 }
 
-/* What the convolution reads of some images: x itself, or its norm's output, in `memory`. */
+/* What the convolution reads of some images: x itself, or its norm's output, in `memory` where that is not stored. */
 static const bnc_real *input_of(const bnc_conv *g, const bnc_norm *in, const void *x, int64_t image,
                                 int64_t images, bnc_real *memory, int *error)
 {
     const int64_t pixels = g->h * g->w;
     if (!in) return from_image(x, image, pixels * g->ci);
-    const bnc_norm some = norm_of(in, image * pixels, images * pixels, memory);
+    bnc_real *y = in->y ? (bnc_real *)in->y + image * pixels * g->ci : memory;
+    const bnc_norm some = norm_of(in, image * pixels, images * pixels, y);
     *error |= BNC_OP(normalize)(&some);
-    return memory;
+    return y;
 }
 
 /* Memory for some images: what is read, and what is behind the convolution; used where these are not stored. */
@@ -123,6 +124,7 @@ static void forward_ahead(const forward *f, int64_t image, int64_t images, bnc_a
     const bnc_conv_chain *a = f->a;
     const int64_t in = a->g.ci * a->g.h * a->g.w, out = a->g.co * a->g.oh * a->g.ow;
     bnc_ahead_add(ahead, from_image(a->in ? a->in->x : a->x, image, in), images * in);
+    if (a->in) bnc_ahead_add(ahead, from_image(a->in->residual, image, in), images * in);
     bnc_ahead_add(ahead, from_image(a->residual, image, out), images * out);
 }
 
@@ -151,7 +153,7 @@ static void forward_part(int64_t part, void *arg)
     int64_t begin, end;
     part_images(g, &f->cut, part, &begin, &end);
     const int64_t per = bnc_min(f->cut.per, end - begin);
-    const images_memory m = take_memory(g, per, f->a->in != NULL, f->a->apply);
+    const images_memory m = take_memory(g, per, f->a->in && !f->a->in->y, f->a->apply);
     int error = !m.block;
     for (int64_t i = begin; i < end && !error; i += per) {
         bnc_ahead ahead = {0};
