@@ -3,13 +3,13 @@
 #include "kernels.h"
 #include "vmath.h"
 
-/* The part of a row that does not fill a vector, padded with -inf: the exponential of that is 0. */
-BNC_INLINE vreal load_padded(const bnc_real *z, int64_t left)
+/* The part of a row that does not fill a vector, padded with -inf: the exponential of that is 0. `room`: values from z on
+ * that may be read. */
+BNC_INLINE vreal load_padded(const bnc_real *z, int64_t left, int64_t room)
 {
-    bnc_real t[VL];
-    vstore(t, vset(-(bnc_real)INFINITY));
-    memcpy(t, z, (size_t)left * sizeof *t);
-    return vload(t);
+    static const bnc_real lanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const vint there = (vint)(vload(lanes) < vset((bnc_real)left));
+    return vm_select(there, room >= VL ? vload(z) : vload_part(z, left), vset(-(bnc_real)INFINITY));
 }
 
 /* Largest entry of a row; a NaN need not be found here, the sum of exponentials will be NaN
@@ -22,8 +22,8 @@ BNC_INLINE bnc_real row_max(const bnc_real *z, int64_t k)
     return top;
 }
 
-/* Sum of exp(z - shift). */
-BNC_INLINE double row_exp_sum(const bnc_real *z, int64_t k, bnc_real shift)
+/* Sum of exp(z - shift); `room` as above. */
+BNC_INLINE double row_exp_sum(const bnc_real *z, int64_t k, bnc_real shift, int64_t room)
 {
     const vreal m = vset(shift);
     double sum = 0;
@@ -34,7 +34,7 @@ BNC_INLINE double row_exp_sum(const bnc_real *z, int64_t k, bnc_real shift)
         for (; j < end; j += VL) s += vm_exp(vload(z + j) - m);
         sum += vsum(s);
     }
-    if (j < k) sum += vsum(vm_exp(load_padded(z + j, k - j) - m));
+    if (j < k) sum += vsum(vm_exp(load_padded(z + j, k - j, room - j) - m));
     return sum;
 }
 
@@ -47,7 +47,7 @@ void BNC_KERNEL(cross_entropy)(const bnc_real *restrict z, const int64_t *restri
     double all = 0;
     for (int64_t r = 0; r < rows; r++, z += k) {
         const bnc_real top = shift[r] = row_max(z, k);
-        const double sum = row_exp_sum(z, k, top);
+        const double sum = row_exp_sum(z, k, top, (rows - r) * k);
         total[r] = (bnc_real)sum;
         double row = log(sum) - (1 - smoothing) * (double)(z[target[r]] - top);
         if (smoothing > 0) { /* without it a logit of -inf costs nothing: 0 inf would be NaN */
@@ -75,9 +75,12 @@ void BNC_KERNEL(cross_entropy_backward)(const bnc_real *restrict z, const int64_
         int64_t j = 0;
         for (; j + VL <= k; j += VL) vstore(dz + j, (vm_exp(vload(z + j) - m) * over - off) * sc);
         if (j < k) {
-            bnc_real t[VL];
-            vstore(t, (vm_exp(load_padded(z + j, k - j) - m) * over - off) * sc);
-            memcpy(dz + j, t, (size_t)(k - j) * sizeof *t);
+            const vreal last = load_padded(z + j, k - j, (rows - r) * k - j);
+            const vreal d = (vm_exp(last - m) * over - off) * sc;
+            if ((rows - r) * k - j >= VL)
+                vstore(dz + j, d); /* what is too much is overwritten by the next row */
+            else
+                vstore_part(dz + j, d, k - j);
         }
         /* checked before the forward pass, but the array is the caller's and may have changed */
         if ((uint64_t)target[r] < (uint64_t)k) dz[target[r]] -= on * sc;
