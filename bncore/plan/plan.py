@@ -189,7 +189,7 @@ def lower(
         raise Unsupported("parameters of several dtypes")
     dtype = dtypes.pop() if dtypes else np.dtype(np.float32)
     x = Value("x", tuple(int(size) for size in shape), dtype)
-    tracer = Tracer(training)
+    tracer = Tracer()
     y = tracer.lower(net, x, "")
     y = tracer.plain(y, "")
     fuse(tracer.nodes, y, training)

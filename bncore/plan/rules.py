@@ -56,16 +56,9 @@ __all__ = ["Tracer"]
 
 
 class Tracer:
-    """Walks a net and notes what it does.
+    """Walks a net and notes what it does."""
 
-    Parameters
-    ----------
-    training : bool
-        Whether the plan is one of training.
-    """
-
-    def __init__(self, training: bool) -> None:
-        self.training = training
+    def __init__(self) -> None:
         self.nodes: list[Node] = []
         self._turned: dict[tuple[Value, bool], Value] = {}
 
