@@ -13,7 +13,7 @@ from typing import Any
 
 from ..functional.activation import KEEPS_OUTPUT
 from .core import core
-from .forward import column_step, products, starts, sum_step, turn_step
+from .forward import column_step, fill, located, products, starts, sum_step, turn_step
 from .fusion import spatial
 from .nodes import (
     Activate,
@@ -284,9 +284,9 @@ class _Tape:
             arrived, to, layer = bound[dy], bound.optional(dx), node.layer
 
             def run() -> None:
-                gradient = layer.backward(arrived.copy())
+                gradient = located(node, layer.backward, arrived.copy())
                 if to is not None:
-                    to[...] = gradient
+                    fill(node, to, gradient)
 
             return run
 

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from functools import singledispatch
 from typing import Any
 
+import numpy as np
+
+from ..layers.base import locate
+from ..layers.tree import LOCATED
 from .core import core
 from .nodes import (
     Activate,
@@ -25,7 +29,9 @@ from .values import Step, Value
 
 __all__ = [
     "column_step",
+    "fill",
     "forward_steps",
+    "located",
     "norm_step",
     "products",
     "starts",
@@ -201,8 +207,28 @@ def _(node: Call) -> list[Step]:
         x, y, layer = bound[node.x], bound[node.y], node.layer
 
         def run() -> None:
-            y[...] = layer(x.copy())  # a layer may keep what it gets
+            given = located(node, layer, x.copy())  # a layer may keep what it gets
+            fill(node, y, given)
 
         return run
 
     return [Step("call", node.path, [node.x], [node.y], make, [node.layer.brief()])]
+
+
+def located(node: Call, function: Callable[[Any], Any], given: Any) -> Any:
+    """What a layer returns, its path in front of its errors."""
+    try:
+        return function(given)
+    except LOCATED as error:
+        locate(error, node.path, node.layer)
+        raise
+
+
+def fill(node: Call, to: Any, given: Any) -> None:
+    """Copy what a layer returned to where the plan expects it."""
+    if np.shape(given) != to.shape:
+        raise ValueError(
+            f"{node.path} {node.layer.brief()}: expected an array of shape {to.shape}, got {np.shape(given)}; "
+            "layers whose shapes differ between training and evaluation need Trainer(plan=False)"
+        )
+    to[...] = given

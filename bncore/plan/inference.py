@@ -35,10 +35,11 @@ class Compiled:
         self._dtype: np.dtype[Any] = np.dtype(np.float32)
         self._lock = threading.Lock()
         try:
-            self.plan = lower(net, shape, training=False)
-        except Unsupported:
+            plan = lower(net, shape, training=False)
+            bound, forward, _ = plan.bind()
+        except (Unsupported, backend.Refused):  # the layers will explain, or convert
             return
-        bound, forward, _ = self.plan.bind()
+        self.plan = plan
         for arguments in bound.convolutions.values():
             arguments.keep_weight()
         self._dtype = self.plan.x.dtype

@@ -200,10 +200,11 @@ def guards_of(net: Layer, called: Iterable[Layer]) -> list[tuple[dict[str, Any],
     """What must stay as it is for a plan to hold: all attributes of all layers that it does not call."""
     skip = {id(layer) for layer in called}
     changing = {"_saved", "num_batches_tracked", "rng"}
-    return [
-        (layer.__dict__, name, value)
-        for _, layer in net.named_layers()
-        if id(layer) not in skip
-        for name, value in layer.__dict__.items()
-        if name not in changing
-    ]
+    guards = []
+    for _, layer in net.named_layers():
+        if id(layer) not in skip:
+            held = layer.__dict__
+            # the mode is an attribute of the class until it is first set
+            guards.append((held, "training", held.get("training")))
+            guards += [(held, name, value) for name, value in held.items() if name not in changing]
+    return guards

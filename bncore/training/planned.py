@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _native
+from ..backend import Refused
 from ..functional.loss import judge_classes
 from ..layers import Layer
 from ..layers.parameters import FlatVectors
@@ -55,7 +56,7 @@ class PlannedSteps:
             try:
                 plan = lower(net, x.shape, recompute=self._recompute)
                 step = PlannedStep(plan, loss, x, y, known[0].block if known else None)
-            except Unsupported:
+            except (Unsupported, Refused):  # the layers will explain, or convert
                 self._refused.add(key)
                 return None
         known.insert(0, step)
@@ -198,6 +199,11 @@ class _AnyLoss:
     def value(self, pred: Array) -> float:
         """The loss."""
         loss, self._found = self._loss(pred.copy(), self._y)
+        if np.shape(self._found) != pred.shape:
+            raise ValueError(
+                f"loss: its gradient must have the shape {pred.shape} of the prediction, "
+                f"got {np.shape(self._found)}"
+            )
         return loss
 
     def gradient(self) -> None:

@@ -89,10 +89,11 @@ int conv_ready(conv_call *a, const bnc_conv *g, int backward, const bnc_real *we
     return BNC_OK;
 }
 
-void conv_release(conv_call *a)
+void conv_release(conv_call *a) /* also of a call that is released already */
 {
     bnc_pool_put(a->own);
     conv_plan_free(&a->p);
+    a->own = NULL, a->p.view = NULL;
 }
 
 int conv_run(const conv_call *a, int threads)

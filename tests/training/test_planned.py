@@ -144,6 +144,43 @@ def test_a_changed_net_has_another_plan(native, change, rng):
     same(a.net, b.net)
 
 
+def test_errors_of_called_layers_have_their_path(native, rng):
+    class Picky(bn.Layer):
+        def forward(self, x):
+            if self.training and x.max() > 100:
+                raise ValueError("too large")
+            return x[:, :2] if self.training and x.min() < -100 else x
+
+        def backward(self, dy):
+            return dy
+
+    net = bn.Sequential(bn.Linear(4, 3, rng=0), Picky(), bn.ReLU())
+    trainer = bn.Trainer(net, optimizer=bn.SGD(0.01))
+    x, y = batch((6, 4), 3, np.float32, rng)
+    trainer.step(x, y)
+    assert planned(trainer)
+    net[0].bias[...] = 1000
+    with pytest.raises(ValueError, match=r"1 Picky\(\): too large"):
+        trainer.step(x, y)
+    net[0].bias[...] = -1000
+    with pytest.raises(ValueError, match=r"1 Picky\(\): expected an array of shape \(6, 3\)"):
+        trainer.step(x, y)
+
+
+def test_what_the_core_refuses_the_layers_explain(native, rng):
+    net = small_mlp()
+    net[1].running_mean = np.zeros(32)[::2]
+    trainer = bn.Trainer(net, optimizer=bn.SGD(0.01))
+    with pytest.raises(ValueError, match=r"1 BatchNorm\(16\): running_mean must be C-contiguous"):
+        trainer.step(*batch((12, 5), 3, np.float64, rng))
+
+
+def test_a_gradient_of_another_shape_is_an_error(native, rng):
+    trainer = bn.Trainer(small_mlp(), loss=lambda pred, y: (1.0, 1.0), optimizer=bn.SGD(0.01))
+    with pytest.raises(ValueError, match="gradient must have the shape"):
+        trainer.step(*batch((12, 5), 3, np.float64, rng))
+
+
 def test_dropout_draws_what_it_would(native, rng):
     def make():
         net = small_cnn(dropout=0.5, dtype="float64")
