@@ -73,7 +73,7 @@ class Tracer:
         """What ``layer`` makes of ``x``; ``residual`` and ``activation`` are those of a residual block."""
         rule = _RULES.get(type(layer))
         if rule is None:
-            return self.call(layer, x, path)
+            return self.call(layer, x, path, residual, activation)
         if residual is not None:
             return rule(self, layer, x, path, residual, activation)
         return rule(self, layer, x, path)
@@ -121,8 +121,17 @@ class Tracer:
 
     # ---- what is not known
 
-    def call(self, layer: Layer, x: Value, path: str) -> Value:
+    def call(
+        self,
+        layer: Layer,
+        x: Value,
+        path: str,
+        residual: Value | None = None,
+        activation: str | None = None,
+    ) -> Value:
         """A layer as a black box; the shape of its output is that of a copy's in evaluation mode."""
+        if residual is not None and not type(layer).__module__.startswith("bncore."):
+            raise Unsupported(f"{path}: a layer of its own kind adds a residual in its own way")
         x = self.plain(x, path)
         try:
             twin = layer.copy()
@@ -130,7 +139,16 @@ class Tracer:
             shape = twin(np.zeros(x.shape, x.dtype)).shape
         except Exception as error:
             raise Unsupported(f"{path}: {error}") from error
-        return self.add(Call(path, x, self.value(path, shape, x), layer))
+        y = self.add(Call(path, x, self.value(path, shape, x), layer))
+        return y if residual is None else self.sum(path, y, residual, activation is not None)
+
+    def sum(self, path: str, y: Value, residual: Value, relu: bool) -> Value:
+        """``act(y + residual)`` in a step of its own."""
+        if y.turned != residual.turned:
+            y, residual = self.plain(y, path), self.plain(residual, path)
+        if y.shape != residual.shape:
+            raise Unsupported(f"{path}: shapes {y.shape} and {residual.shape}")
+        return self.add(Sum(path, y, self.value(path, y.shape, y, y.turned), residual, relu))
 
 
 Rule = Callable[..., Value]
@@ -158,14 +176,9 @@ def _residual(t: Tracer, block: Residual, x: Value, path: str) -> Value:
         r = t.lower(block.shortcut, x, _join(path, "shortcut"))
     main = _join(path, "main")
     relu = block.activation is not None
-    if block.main.accepts_residual() and type(block.main) in _RULES:
+    if block.main.accepts_residual():
         return t.lower(block.main, x, main, r, block.activation)
-    y = t.lower(block.main, x, main)
-    if y.turned != r.turned:
-        y, r = t.plain(y, path), t.plain(r, path)
-    if y.shape != r.shape:
-        raise Unsupported(f"{path}: shapes {y.shape} and {r.shape}")
-    return t.add(Sum(path, y, t.value(path, y.shape, y, y.turned), r, relu))
+    return t.sum(path, t.lower(block.main, x, main), r, relu)
 
 
 def _concat(t: Tracer, layer: Concat, x: Value, path: str) -> Value:
@@ -223,7 +236,7 @@ def _norm(
     batch = layer.training and not layer.frozen
     plain = layer.statistics == "batch" and layer.ghost_batch_size is None
     if batch and not plain:  # these see the batch in pieces, or twice
-        return _norm_called(t, layer, x, path, residual, activation)
+        return t.call(layer, x, path, residual, activation)
     if layer.running_mean is None:
         batch = True
     x = t.last(x, layer.axis, path)
@@ -234,21 +247,6 @@ def _norm(
     relu = (layer.activation or activation) is not None
     y = t.value(path, x.shape, x, x.turned)
     return t.add(Normalize(path, x, y, layer, residual, relu, batch))
-
-
-def _norm_called(
-    t: Tracer,
-    layer: BatchNorm,
-    x: Value,
-    path: str,
-    residual: Value | None,
-    activation: str | None,
-) -> Value:
-    y = t.call(layer, x, path)
-    if residual is None:
-        return y
-    r = t.plain(residual, path)
-    return t.add(Sum(path, y, t.value(path, y.shape, y), r, activation is not None))
 
 
 def _beside(

@@ -163,6 +163,8 @@ CASES: dict[str, Make] = {
     "resnet20": _reference("resnet20", (12, 3, 16, 16), blocks=1),
     "resnet20 zero gamma": _reference("resnet20", (9, 3, 12, 12), blocks=1, zero_gamma=True),
     "resnet20 without norm": _reference("resnet20", (9, 3, 12, 12), blocks=1, norm="none"),
+    "resnet20 with renorm": _reference("resnet20", (9, 3, 8, 8), blocks=1, norm="renorm"),
+    "resnet20 with group norm": _reference("resnet20", (9, 3, 8, 8), blocks=1, norm="group"),
     "inception": _reference("inception_small", (9, 3, 16, 16), 3, 4),
     "lstm": _reference("recurrent", (6, 7, 5), 5, 3, 8),
     "separable": _reference("separable", (9, 3, 12, 12), 3, 4),

@@ -144,6 +144,27 @@ def test_a_changed_net_has_another_plan(native, change, rng):
     same(a.net, b.net)
 
 
+def test_a_users_layer_adds_its_residual_itself(native, rng):
+    class Halving(bn.BatchNorm):
+        def forward(self, x, residual=None, activation=None):
+            return super().forward(x, residual * 0.5, activation)
+
+        def backward(self, dy):
+            dx, dresidual = super().backward(dy)
+            return dx, dresidual * 0.5
+
+    def make():
+        main = bn.Sequential(bn.Linear(5, 5, rng=0, dtype="float64"), Halving(5, dtype="float64"))
+        return bn.Sequential(bn.Residual(main), bn.Linear(5, 3, rng=1, dtype="float64"))
+
+    a, b = pair(make)
+    for _ in range(3):
+        x, y = batch((12, 5), 3, np.float64, rng)
+        assert a.step(x, y) == pytest.approx(b.step(x, y), rel=1e-12)
+    assert not planned(a)
+    same(a.net, b.net)
+
+
 def test_errors_of_called_layers_have_their_path(native, rng):
     class Picky(bn.Layer):
         def forward(self, x):
