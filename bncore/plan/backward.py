@@ -14,7 +14,7 @@ from typing import Any
 from ..functional.activation import KEEPS_OUTPUT
 from .core import core
 from .forward import column_step, fill, located, products, starts, sum_step, turn_step
-from .fusion import spatial
+from .fusion import bare, spatial
 from .nodes import (
     Activate,
     Call,
@@ -108,14 +108,15 @@ class _Tape:
         front = self._makers.get(node.x)
         node.dy = self._gradients[node.y]
         mask = [node.y] if node.residual is not None and node.relu else []
-        if node.residual is not None and node.residual.learns:
-            node.dresidual = self._new(node.residual)
-        fused = spatial(front) and self._uses[node.x] == 1
+        if node.residual is not None and (mask or node.residual.learns):
+            node.dresidual = self._new(node.residual)  # also where only the masked pass needs it
+        fused = bare(front) and self._uses[node.x] == 1
         if fused or not node.x.learns:
             self._sum(node, mask)
         if fused and isinstance(front, Convolve) and front.layer.bias is None:
-            self._behind[node.x] = node
-        elif node.x.learns:
+            self._behind[node.x] = node  # whose backward step writes dresidual, too
+            return
+        if node.x.learns:
             node.dx = self._new(node.x)
             writes = [node.dx] if node.dresidual is None else [node.dx, node.dresidual]
             op = "input_gradient" if fused else "batch_norm_backward"
@@ -124,8 +125,10 @@ class _Tape:
                 Step(op, node.path, reads, writes, lambda bound: bound.norm_gradient(node))
             )
             self._give(node.x, node.dx, node.path)
-        if node.dresidual is not None:
-            assert node.residual is not None
+        self._give_residual(node)
+
+    def _give_residual(self, node: Normalize) -> None:
+        if node.residual is not None and node.residual.learns and node.dresidual is not None:
             self._give(node.residual, node.dresidual, node.path)
 
     def _sum(self, node: Normalize, mask: list[Value]) -> None:
@@ -200,6 +203,8 @@ class _Tape:
         if dx is not None:
             self._by_conv[dx] = back
             self._gradients[node.x] = dx
+        if norm is not None:
+            self._give_residual(norm)
 
     # ---- the others
 

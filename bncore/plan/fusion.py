@@ -12,7 +12,7 @@ from collections import defaultdict
 from .nodes import Convolve, Node, Normalize
 from .values import Value
 
-__all__ = ["fuse", "readers_of"]
+__all__ = ["bare", "fuse", "readers_of", "spatial"]
 
 
 def readers_of(nodes: list[Node], output: Value) -> dict[Value, list[Node | None]]:
@@ -31,7 +31,10 @@ def fuse(nodes: list[Node], output: Value, training: bool) -> None:
     makers = {node.y: node for node in nodes}
     for node in nodes:
         if isinstance(node, Normalize):
-            _with_front(node, makers.get(node.x), readers, training)
+            front = makers.get(node.x)
+            _with_front(node, front, readers)
+            if not training and front is not None and _ready(node, front, nodes):
+                _applied(node, front, readers)
             _with_back(node, readers)
 
 
@@ -40,18 +43,29 @@ def spatial(node: Node | None) -> bool:
     return isinstance(node, Convolve) and node.geometry.in_size != (1, 1)
 
 
+def bare(node: Node | None) -> bool:
+    """Whether this is such a convolution, and nothing is between it and what reads it."""
+    return spatial(node) and isinstance(node, Convolve) and not node.relu and node.residual is None
+
+
 def _with_front(
-    norm: Normalize, front: Node | None, readers: dict[Value, list[Node | None]], training: bool
+    norm: Normalize, front: Node | None, readers: dict[Value, list[Node | None]]
 ) -> None:
-    if not spatial(front) or readers[norm.x] != [norm]:
-        return
-    assert isinstance(front, Convolve)
-    if front.relu or front.residual is not None:
-        return
-    if norm.batch:
+    if norm.batch and bare(front) and readers[norm.x] == [norm]:
+        assert isinstance(front, Convolve)
         front.measures, norm.measured = norm, True
-    elif not training:
+
+
+def _applied(norm: Normalize, front: Node, readers: dict[Value, list[Node | None]]) -> None:
+    if not norm.batch and bare(front) and readers[norm.x] == [norm]:
+        assert isinstance(front, Convolve)
         front.measures, norm.applied = norm, True
+
+
+def _ready(norm: Normalize, front: Node, nodes: list[Node]) -> bool:
+    """Whether the norm's residual is there when the convolution runs: no node behind it makes it."""
+    behind = nodes[nodes.index(front) :]
+    return all(norm.residual is not node.y for node in behind)
 
 
 def _with_back(norm: Normalize, readers: dict[Value, list[Node | None]]) -> None:

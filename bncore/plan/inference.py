@@ -46,6 +46,9 @@ class Compiled:
         self._run = forward.run
         self._x, self._y = bound[self.plan.x], bound[self.plan.y]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Compiled, (self._net, self.shape)
+
     def __call__(self, x: Array) -> Array:
         """y of the net, a new array.
 

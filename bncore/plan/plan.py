@@ -114,8 +114,8 @@ class Plan:
     @property
     def layout(self) -> Layout:
         """Where values lie."""
-        at_hand = [] if self.gradient is None else [self.gradient]
-        return lay_out(self.steps, [self.x], [self.y, *at_hand])
+        filled = [self.x] if self.gradient is None else [self.x, self.gradient]
+        return lay_out(self.steps, filled, [self.y])
 
     @property
     def memory(self) -> int:
@@ -197,8 +197,8 @@ def lower(
 
 
 def guards_of(net: Layer, called: Iterable[Layer]) -> list[tuple[dict[str, Any], str, Any]]:
-    """What must stay as it is for a plan to hold: all attributes of all layers that it does not call."""
-    skip = {id(layer) for layer in called}
+    """What must stay as it is for a plan to hold: all attributes of all layers but those that it calls."""
+    skip = {id(layer) for top in called for _, layer in top.named_layers()}
     changing = {"_saved", "num_batches_tracked", "rng"}
     guards = []
     for _, layer in net.named_layers():

@@ -38,6 +38,9 @@ class PlannedSteps:
         self._known: list[PlannedStep] = []  # the last one used first
         self._refused: set[Any] = set()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PlannedSteps, (self._recompute,)  # a copy makes plans of its own
+
     def step_for(self, net: Layer, loss: Any, x: Any, y: Any) -> PlannedStep | None:
         """The plan for a batch; None where there is none."""
         known = self._known
@@ -65,7 +68,8 @@ class PlannedSteps:
 
 
 def _key(net: Layer, loss: Any, x: Array, y: Array) -> tuple[Any, ...]:
-    return id(net), id(loss), x.shape, x.dtype, y.shape, y.dtype
+    smoothing = getattr(loss, "label_smoothing", None)
+    return id(net), id(loss), smoothing, x.shape, x.dtype, y.shape, y.dtype
 
 
 class PlannedStep:
@@ -120,8 +124,8 @@ class PlannedStep:
         """The gradients of all parameters."""
         self._loss.gradient()
         self._run.backward()
-        if self._called:
-            self.flat.collect_gradients()
+        if self._called:  # whose parameters may have been replaced, and gradients assigned
+            self.flat = self.plan.net.flat_vectors()
 
     def prediction(self) -> Array:
         """What the net made of the batch, as a new array."""

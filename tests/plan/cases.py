@@ -89,6 +89,27 @@ def _branches(dtype):
     return net, (10, 2, 9, 8)
 
 
+def _reused(dtype):
+    """Values that are read again behind a residual block, and one that a block's only convolution reads as well."""
+    how = {"dtype": dtype}
+    block = bn.Sequential(
+        conv(4, 4, bias=False, **how),
+        bn.BatchNorm(4, activation="relu", **how),
+        conv(4, 4, bias=False, **how),
+        bn.BatchNorm(4, **how),
+    )
+    short = bn.Sequential(conv(9, 9, bias=False, **how), bn.BatchNorm(9, **how))
+    net = bn.Sequential(
+        conv(2, 4, bias=False, **how),
+        bn.BatchNorm(4, activation="relu", **how),
+        bn.Concat(bn.Residual(block), conv(4, 5, **how)),
+        bn.Residual(short),
+        bn.GlobalAvgPool(),
+        bn.Linear(9, 3, rng=8, **how),
+    )
+    return net, (11, 2, 7, 6)
+
+
 def _called(dtype):
     how = {"dtype": dtype}
     net = bn.Sequential(
@@ -173,6 +194,7 @@ CASES: dict[str, Make] = {
     "one image": _few(1),
     "three images": _few(3),
     "branches": _branches,
+    "values read again": _reused,
     "called layers": _called,
     "depthwise": _depthwise,
     "signals": _signals,

@@ -138,6 +138,20 @@ def test_inputs_are_left_alone(native):
     assert np.array_equal(dy, kept[1])
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_is_read_before_it_is_written(native, name, recompute):
+    net, x, _ = prepared(name, np.float32)
+    for plan in (
+        lower(net, x.shape, recompute=recompute),
+        lower(net.eval(), x.shape, training=False),
+    ):
+        written = {value.owner() for value in (plan.x, plan.gradient) if value is not None}
+        for step in plan.steps:
+            assert {value.owner() for value in step.reads} <= written, (step.op, step.path)
+            written |= {value.owner() for value in step.writes}
+
+
 def test_printed_it_tells_what_is_fused(native):
     net, x, _ = prepared("resnet20", np.float32)
     text = str(lower(net, x.shape))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
 import bncore as bn
 from bncore import backend as backends
 
-from ..plan.cases import CASES
+from ..plan.cases import CASES, Doubled
 from .nets import small_cnn, small_mlp
 
 OPTIMIZERS = {
@@ -200,6 +202,40 @@ def test_a_gradient_of_another_shape_is_an_error(native, rng):
     trainer = bn.Trainer(small_mlp(), loss=lambda pred, y: (1.0, 1.0), optimizer=bn.SGD(0.01))
     with pytest.raises(ValueError, match="gradient must have the shape"):
         trainer.step(*batch((12, 5), 3, np.float64, rng))
+
+
+def test_a_called_layers_parameter_may_be_replaced(native, rng):
+    def make():
+        return bn.Sequential(bn.Linear(4, 6, rng=0), Doubled(np.float32), bn.Linear(6, 3, rng=1))
+
+    a, b = pair(make)
+    for step in range(4):
+        if step == 2:
+            for trainer in (a, b):
+                trainer.net[1].factor = np.full(1, 3, np.float32)
+        x, y = batch((6, 4), 3, np.float32, rng)
+        assert a.step(x, y) == pytest.approx(b.step(x, y), rel=1e-5)
+    assert planned(a)
+    same(a.net, b.net, 1e-5)
+    assert a.net[1].factor != 3  # it was trained
+
+
+def test_smoothing_may_change(native, rng):
+    a, b = pair(small_mlp, loss=bn.CrossEntropy())
+    x, y = batch((12, 5), 3, np.float64, rng)
+    for smoothing in (0.0, 0.3):
+        a.loss.label_smoothing = b.loss.label_smoothing = smoothing
+        assert a.step(x, y) == pytest.approx(b.step(x, y), rel=1e-12)
+
+
+def test_trainers_and_compiled_nets_can_be_copied(native, rng):
+    trainer = bn.Trainer(small_mlp(), optimizer=bn.SGD(0.05))
+    x, y = batch((12, 5), 3, np.float64, rng)
+    trainer.step(x, y)
+    twin = copy.deepcopy(trainer)
+    assert twin.step(x, y) == pytest.approx(trainer.step(x, y), rel=1e-12)
+    run = bn.compile(trainer.net, x)
+    assert np.array_equal(copy.deepcopy(run)(x), run(x))
 
 
 def test_dropout_draws_what_it_would(native, rng):
