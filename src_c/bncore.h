@@ -153,13 +153,12 @@ typedef struct {
     bnc_conv g;
     const void *x;
     const bnc_norm *
-        in; /* x is the input of this norm, whose output is read; it is stored if the norm has a y; or NULL */
+        in; /* or NULL: x is the input of this norm, whose output is read (and stored, if it has a y) */
     const void *weight, *bias, *residual;
     const void *kept; /* of conv_keep, or NULL */
     int relu;
     void *y;
-    const bnc_norm
-        *out;  /* a batch norm in training: mean, inv_std and running statistics are set; or NULL */
+    const bnc_norm *out; /* or NULL: a batch norm in training, whose statistics are set */
     int apply; /* instead, `out` is applied, with the mean and inv_std it has: y is its output */
 } bnc_conv_chain;
 
@@ -170,11 +169,11 @@ typedef struct {
     const bnc_norm *in;
     const void *weight, *dy;
     const bnc_norm_gradient
-        *out; /* dy is the gradient of this norm's output, and its sums are there; or NULL */
-    void *dx; /* or NULL */
+        *out;         /* or NULL: dy is that of this norm's output, its sums are there */
+    void *dx;         /* or NULL */
     const void *more; /* added to dx, or NULL */
     const bnc_norm_gradient
-        *front; /* a norm whose output's gradient is dx: its sums and gradients are set; or NULL */
+        *front; /* or NULL: dx is that of this norm's output, its sums are set */
     void *dweight;
 } bnc_conv_chain_gradient;
 
@@ -412,64 +411,7 @@ typedef struct {
 
 extern const bnc_ops bnc_ops_f32, bnc_ops_f64;
 
-/* ---- steps of a plan ---- */
-
-/* An activation, or its backward pass: from dy and what forward kept. */
-typedef struct {
-    const void *x, *kept;
-    void *y;
-    int64_t size;
-    int kind;
-    double slope;
-} bnc_elementwise;
-
-typedef struct {
-    int64_t n, c, pixels;
-    int channels_last;
-    const void *dy;
-    void *dbias;
-} bnc_bias_gradient;
-
-/* S(op, type of its arguments): ops that a plan can run. */
-#define BNC_STEPS(S)                                \
-    S(batch_norm_train, bnc_norm)                   \
-    S(batch_norm_eval, bnc_norm)                    \
-    S(normalize, bnc_norm)                          \
-    S(batch_norm_backward, bnc_norm_gradient)       \
-    S(norm_sums, bnc_norm_gradient)                 \
-    S(input_gradient, bnc_norm_gradient)            \
-    S(conv_chain, bnc_conv_chain)                   \
-    S(conv_chain_backward, bnc_conv_chain_gradient) \
-    S(copy, bnc_copy)                               \
-    S(turn, bnc_transposition)                      \
-    S(sum, bnc_sum)                                 \
-    S(max_pool, bnc_pooling)                        \
-    S(max_pool_backward, bnc_pooling)               \
-    S(avg_pool, bnc_pooling)                        \
-    S(avg_pool_backward, bnc_pooling)               \
-    S(global_avg_pool, bnc_global_pooling)          \
-    S(global_avg_pool_backward, bnc_global_pooling) \
-    S(global_max_pool, bnc_global_pooling)          \
-    S(global_max_pool_backward, bnc_global_pooling) \
-    S(cross_entropy, bnc_cross_entropy)             \
-    S(cross_entropy_backward, bnc_cross_entropy)
-
-typedef enum {
-#define BNC_STEP_KIND(op, type) BNC_STEP_##op,
-    BNC_STEPS(BNC_STEP_KIND)
-#undef BNC_STEP_KIND
-        BNC_STEP_activation,
-    BNC_STEP_activation_backward,
-    BNC_STEP_conv_bias_gradient,
-} bnc_step_kind;
-
-typedef struct {
-    bnc_step_kind kind;
-    void *arguments; /* of the type that the list names; what results, a loss, is written there */
-} bnc_step;
-
-/* One after the other; the first error ends it. `nanoseconds` (count,), or NULL: how long each took. */
-int bnc_run_steps(const bnc_ops *ops, const bnc_step *steps, int64_t count, int64_t *nanoseconds);
+#include "steps.h"
 
 /* ---- runtime ---- */
 

@@ -13,7 +13,6 @@ enum {
     IMAGE_BYTES = 512
         << 10,      /* images up to this size are taken one by one, larger ones all at once */
     FEW_IMAGES = 8, /* fewer leave threads without work: all at once */
-    MAX_PARTS = 16,
 };
 
 /* How the images are cut: all at once, by the threads of each operation in turn, or part by part, a thread each. */
@@ -22,13 +21,13 @@ typedef struct {
     int inner;          /* threads of an operation */
 } cut;
 
-static cut cut_images(const bnc_conv *g, int threads)
+static cut cut_images(const bnc_conv *g, int64_t most_parts, int threads)
 {
     const int64_t in = g->ci * g->h * g->w, out = g->co * g->oh * g->ow,
                   bytes = bnc_max(in, out) * (int64_t)sizeof(bnc_real);
-    if (g->n < FEW_IMAGES || bytes > IMAGE_BYTES || g->h * g->w == 1)
+    if (g->n < FEW_IMAGES || bytes > IMAGE_BYTES || g->h * g->w == 1 || most_parts < 2)
         return (cut){1, bnc_max(1, g->n), threads};
-    return (cut){bnc_min(MAX_PARTS, g->n), bnc_max(1, GROUP_BYTES / bytes), 1};
+    return (cut){bnc_min(most_parts, g->n), bnc_max(1, GROUP_BYTES / bytes), 1};
 }
 
 /* Images [*begin, *end) of a part. */
@@ -190,7 +189,7 @@ static void finish_forward(const forward *f)
 int BNC_OP(conv_chain)(const bnc_conv_chain *a)
 {
     const int threads = conv_threads(&a->g);
-    forward f = {.a = a, .cut = cut_images(&a->g, threads)};
+    forward f = {.a = a, .cut = cut_images(&a->g, BNC_WEIGHT_PARTS, threads)};
     if (conv_ready(&f.call, &a->g, 0, a->weight, a->kept, threads)) return BNC_NO_MEMORY;
     f.call.finish = (conv_finish){a->y, a->bias, a->residual, a->relu, 1};
     const int measures = a->out && !a->apply;
@@ -317,9 +316,10 @@ int BNC_OP(conv_chain_backward)(const bnc_conv_chain_gradient *a)
 {
     const bnc_conv *g = &a->g;
     const int threads = conv_threads(g);
-    backward b = {.a = a, .cut = cut_images(g, threads)};
-    const int in_parts = b.cut.parts > 1;
+    backward b = {.a = a};
     if (conv_weight_ready(&b.weight, g)) return BNC_NO_MEMORY;
+    b.cut = cut_images(g, bnc_min(BNC_WEIGHT_PARTS, conv_weight_room(&b.weight)), threads);
+    const int in_parts = b.cut.parts > 1;
     int error = a->dx ? conv_ready(&b.call, g, 1, a->weight, NULL, threads) : BNC_OK;
     b.call.finish = (conv_finish){.channels_last = 1};
     const size_t sums = in_parts ? (size_t)(b.cut.parts * b.weight.size) * sizeof(bnc_real) : 0,

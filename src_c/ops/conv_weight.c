@@ -3,8 +3,8 @@
 
 #include <stdatomic.h>
 
-/* Multiplications worth a part of their own; at most that many parts and bytes of sums. */
-enum { MAX_PARTS = 16, PART_WORK = 1 << 20, PARTS_BYTES = 64 << 20 };
+/* Multiplications worth a part of their own; at most that many bytes of sums. */
+enum { PART_WORK = 1 << 20, PARTS_BYTES = 64 << 20 };
 /* Pixels of a part of a product, at least. */
 enum { PIXELS = 32 };
 
@@ -24,12 +24,15 @@ int conv_weight_ready(conv_weight_call *a, const bnc_conv *g)
 
 void conv_weight_release(conv_weight_call *a) { conv_plan_free(&a->p); }
 
+int64_t conv_weight_room(const conv_weight_call *a)
+{ return PARTS_BYTES / (int64_t)sizeof(bnc_real) / a->size; }
+
 int64_t conv_weight_parts(const conv_weight_call *a, int64_t units)
 {
     const bnc_conv *g = a->p.g;
-    const int64_t room = PARTS_BYTES / (int64_t)sizeof(bnc_real) / a->size,
-                  work = g->n * g->oh * g->ow * g->co * (g->ci / g->groups) * g->kh * g->kw;
-    return bnc_max(1, bnc_min(bnc_min(MAX_PARTS, units), bnc_min(work / PART_WORK, room)));
+    const int64_t work = g->n * g->oh * g->ow * g->co * (g->ci / g->groups) * g->kh * g->kw;
+    const int64_t most = bnc_min(BNC_WEIGHT_PARTS, conv_weight_room(a));
+    return bnc_max(1, bnc_min(bnc_min(most, units), work / PART_WORK));
 }
 
 /* A 1x1 kernel with channels last: sums lie as the weight does, dY^T X of the pixels. */

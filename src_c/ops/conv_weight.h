@@ -8,6 +8,8 @@
 
 #include "conv_winograd.h"
 
+enum { BNC_WEIGHT_PARTS = 16 }; /* at most */
+
 typedef struct {
     conv_plan p;
     conv_way way;
@@ -22,6 +24,7 @@ typedef struct {
 
 #define conv_weight_ready BNC_OP(conv_weight_ready)
 #define conv_weight_release BNC_OP(conv_weight_release)
+#define conv_weight_room BNC_OP(conv_weight_room)
 #define conv_weight_parts BNC_OP(conv_weight_parts)
 #define conv_weight_add BNC_OP(conv_weight_add)
 #define conv_weight_finish BNC_OP(conv_weight_finish)
@@ -35,6 +38,8 @@ typedef struct {
 /* The geometry must outlive the call. Error codes. */
 int conv_weight_ready(conv_weight_call *a, const bnc_conv *g);
 void conv_weight_release(conv_weight_call *a);
+/* Parts that there is memory for. */
+int64_t conv_weight_room(const conv_weight_call *a);
 /* In how many parts to sum so many units of work: as many as there are units and memory for, and work. */
 int64_t conv_weight_parts(const conv_weight_call *a, int64_t units);
 /* Adds units [begin, end), counted from the first image of x and dy, to a part's sums, which are 0 before `first`. */
