@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from collections.abc import Callable
 from typing import Any
 
 from .options import add_common
 from .plan import add_plan, plan_text, plans, refuse_alone
-from .plan_net import add_net, net_plan, net_plan_text
+from .plan_net import add_net, net_plan, net_plan_data, net_plan_text
 from .report import emit_json, plain, table
 
 __all__ = ["add_arguments", "run"]
@@ -26,13 +25,15 @@ def run(args: argparse.Namespace) -> int:
     from .. import __version__, backend
 
     if args.net is not None and args.plan is not None:
-        return _show(args, net_plan(args), net_plan_text)
+        plan = net_plan(args)
+        return _show(args, net_plan_data(args, plan), net_plan_text(args, plan))
     if args.net is not None or args.inference:
         raise ValueError("--net and --inference ask about --plan, which is missing")
     if args.plan == ():
         raise ValueError("--plan needs a SHAPE, such as 64x256x14x14, or --net NET")
     if args.plan:
-        return _show(args, plans(args), plan_text)
+        found = plans(args)
+        return _show(args, found, plan_text(found))
     refuse_alone(args)
     found = backend.info()
     result: dict[str, Any] = {
@@ -55,13 +56,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(
-    args: argparse.Namespace, found: dict[str, Any], text: Callable[[dict[str, Any]], str]
-) -> int:
+def _show(args: argparse.Namespace, found: dict[str, Any], text: str) -> int:
     if args.json:
         emit_json({"command": "info", **found})
     else:
-        print(text(found))
+        print(text)
     return 0
 
 

@@ -6,15 +6,11 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..support.table import table
-
 if TYPE_CHECKING:
     from ..layers import Layer
     from ..plan import Plan
 
-__all__ = ["add_net", "net_plan", "net_plan_text"]
-
-HEAD = ("step", "layer", "writes", "with", "million multiplications")
+__all__ = ["add_net", "net_plan", "net_plan_data", "net_plan_text"]
 
 # reference nets as the benchmarks have them: how to make one, and a batch's shape
 _MADE: dict[str, tuple[Callable[[Any], Layer], tuple[int, ...]]] = {
@@ -40,8 +36,8 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def net_plan(args: argparse.Namespace) -> dict[str, Any]:
-    """The net's plan as data.
+def net_plan(args: argparse.Namespace) -> Plan:
+    """The net's plan.
 
     Raises
     ------
@@ -55,18 +51,9 @@ def net_plan(args: argparse.Namespace) -> dict[str, Any]:
     if not shape:
         raise ValueError("--plan needs a SHAPE for a net from a file, such as --plan 64x3x32x32")
     try:
-        plan = _lower(net, shape, args.inference)
+        return _lower(net, shape, args.inference)
     except Unsupported as error:
         raise ValueError(f"--net: no plan for {args.net} and shape {shape}: {error}") from error
-    return {
-        "net": args.net,
-        "shape": list(shape),
-        "mode": "inference" if args.inference else "training",
-        "steps": _rows(plan),
-        "multiplications": plan.work,
-        "bytes": plan.memory,
-        "bytes_unshared": plan.unshared,
-    }
 
 
 def _lower(net: Layer, shape: tuple[int, ...], inference: bool) -> Plan:
@@ -91,28 +78,37 @@ def _net(name: str) -> tuple[Layer, tuple[int, ...]]:
     return load(name), ()
 
 
-def _rows(plan: Plan) -> list[dict[str, Any]]:
-    from ..plan.text import rows
+def net_plan_data(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
+    """Its steps, memory and work as data."""
+    from ..plan.text import shapes
 
-    names = ("step", "layer", "writes", "notes", "multiplications")
-    found: list[dict[str, Any]] = [dict(zip(names, row)) for row in rows(plan)]
-    for row, step in zip(found, plan.steps):
-        row["multiplications"] = step.work
-        row["backward"] = step.backward
-    return found
+    steps = [
+        {
+            "step": step.op,
+            "layer": step.path,
+            "writes": shapes(step),
+            "notes": list(step.notes),
+            "multiplications": step.work,
+            "backward": step.backward,
+        }
+        for step in plan.steps
+    ]
+    return {
+        "net": args.net,
+        "shape": list(plan.x.shape),
+        "mode": _mode(args),
+        "steps": steps,
+        "multiplications": plan.work,
+        "bytes": plan.memory,
+        "bytes_unshared": plan.unshared,
+    }
 
 
-def net_plan_text(found: dict[str, Any]) -> str:
-    """The steps as a table, memory and work."""
-    shape = "x".join(str(size) for size in found["shape"])
-    lines = [f"{found['net']}, {found['mode']}, batches of {shape}", ""]
-    cells = [HEAD]
-    for row in found["steps"]:
-        work = f"{row['multiplications'] / 1e6:.1f}" if row["multiplications"] else ""
-        cells.append((row["step"], row["layer"], row["writes"], row["notes"], work))
-    lines += [table(cells), ""]
-    lines.append(
-        f"{len(found['steps'])} steps, {found['multiplications'] / 1e6:.1f} million multiplications; "
-        f"{found['bytes'] / 1e6:.2f} MB for values of {found['bytes_unshared'] / 1e6:.2f} MB"
-    )
-    return "\n".join(lines)
+def net_plan_text(args: argparse.Namespace, plan: Plan) -> str:
+    """The same for people."""
+    shape = "x".join(map(str, plan.x.shape))
+    return f"{args.net}, {_mode(args)}, batches of {shape}\n\n{plan}"
+
+
+def _mode(args: argparse.Namespace) -> str:
+    return "inference" if args.inference else "training"

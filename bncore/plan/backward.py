@@ -14,7 +14,7 @@ from typing import Any
 from ..functional.activation import KEEPS_OUTPUT
 from .core import core
 from .forward import column_step, fill, located, products, starts, sum_step, turn_step
-from .fusion import bare, spatial
+from .fusion import bare, readers_of, spatial
 from .nodes import (
     Activate,
     Call,
@@ -35,7 +35,7 @@ __all__ = ["backward_steps"]
 
 def backward_steps(nodes: list[Node], output: Value, gradient: Value) -> list[Step]:
     """Steps that bring ``gradient``, of the net's output, to all parameters."""
-    tape = _Tape({output: gradient}, nodes)
+    tape = _Tape(nodes, output, gradient)
     for node in reversed(nodes):
         if node.y.learns:
             tape.step_back(node)
@@ -55,14 +55,11 @@ class _ConvBackward:
 class _Tape:
     """Gradients of values that are known so far, and the steps that make them."""
 
-    def __init__(self, gradients: dict[Value, Value], nodes: list[Node]) -> None:
+    def __init__(self, nodes: list[Node], output: Value, gradient: Value) -> None:
         self.steps: list[Step] = []
-        self._gradients = gradients
+        self._gradients = {output: gradient}
         self._makers = {node.y: node for node in nodes}
-        self._uses: dict[Value, int] = {}
-        for node in nodes:
-            for value in node.inputs():
-                self._uses[value] = self._uses.get(value, 0) + 1
+        self._readers = readers_of(nodes, output)
         self._behind: dict[Value, Normalize] = {}  # norms whose gradient a convolution computes
         self._by_conv: dict[Value, _ConvBackward] = {}
 
@@ -110,7 +107,7 @@ class _Tape:
         mask = [node.y] if node.residual is not None and node.relu else []
         if node.residual is not None and (mask or node.residual.learns):
             node.dresidual = self._new(node.residual)  # also where only the masked pass needs it
-        fused = bare(front) and self._uses[node.x] == 1
+        fused = bare(front) and self._readers[node.x] == [node]
         if fused or not node.x.learns:
             self._sum(node, mask)
         if fused and isinstance(front, Convolve) and front.layer.bias is None:

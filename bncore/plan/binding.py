@@ -48,11 +48,6 @@ class Binding:
         """Arguments of a norm, if there is one."""
         return None if node is None else self.norm(node)
 
-    @property
-    def norms(self) -> dict[Normalize, Any]:
-        """Arguments of all norms so far."""
-        return self._norms
-
     def norm(self, node: Normalize) -> Any:
         """Arguments of a norm, forward and backward."""
         arguments = self._norms.get(node)

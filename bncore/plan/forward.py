@@ -12,6 +12,7 @@ import numpy as np
 from ..layers.base import locate
 from ..layers.tree import LOCATED
 from .core import core
+from .fusion import spatial
 from .nodes import (
     Activate,
     Call,
@@ -74,7 +75,7 @@ def _(node: Convolve) -> list[Step]:
         notes.append("+ residual")
     if node.relu:
         notes.append("ReLU")
-    op = "conv" if node.geometry.kernel != (1, 1) or len(node.y.shape) > 2 else "linear"
+    op = "conv" if spatial(node) else "linear"
     step = Step(op, node.path, reads, writes, lambda bound: bound.convolution(node), notes)
     step.work = products(node)
     return [step]

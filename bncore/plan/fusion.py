@@ -32,9 +32,9 @@ def fuse(nodes: list[Node], output: Value, training: bool) -> None:
     for node in nodes:
         if isinstance(node, Normalize):
             front = makers.get(node.x)
-            _with_front(node, front, readers)
-            if not training and front is not None and _ready(node, front, nodes):
-                _applied(node, front, readers)
+            if bare(front) and readers[node.x] == [node]:
+                assert isinstance(front, Convolve)
+                _with_front(node, front, training, nodes)
             _with_back(node, readers)
 
 
@@ -48,17 +48,10 @@ def bare(node: Node | None) -> bool:
     return spatial(node) and isinstance(node, Convolve) and not node.relu and node.residual is None
 
 
-def _with_front(
-    norm: Normalize, front: Node | None, readers: dict[Value, list[Node | None]]
-) -> None:
-    if norm.batch and bare(front) and readers[norm.x] == [norm]:
-        assert isinstance(front, Convolve)
+def _with_front(norm: Normalize, front: Convolve, training: bool, nodes: list[Node]) -> None:
+    if norm.batch:
         front.measures, norm.measured = norm, True
-
-
-def _applied(norm: Normalize, front: Node, readers: dict[Value, list[Node | None]]) -> None:
-    if not norm.batch and bare(front) and readers[norm.x] == [norm]:
-        assert isinstance(front, Convolve)
+    elif not training and _ready(norm, front, nodes):
         front.measures, norm.applied = norm, True
 
 

@@ -87,7 +87,7 @@ class Compiled:
 def compile(net: Layer, batch: Array | Sequence[int]) -> Compiled:
     """A callable that runs a net in evaluation mode on arrays of one shape, in one call.
 
-    It is a snapshot: later changes of ``net`` do not reach it. Fold the net's norms first (`bncore.folding.fold_net`);
+    It is a snapshot: later changes of ``net`` do not reach it, nor of `bncore.winograd`. Fold the net's norms first (`bncore.folding.fold_net`);
     those that are left are applied behind their convolutions.
 
     Parameters

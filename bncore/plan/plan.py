@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ class Plan:
         self.steps = [*forward, *backward]
         self._forward_count = len(forward)
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """Where values lie."""
         filled = [self.x] if self.gradient is None else [self.x, self.gradient]
