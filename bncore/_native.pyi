@@ -191,6 +191,7 @@ class ConvArguments(StepArguments):
         apply: bool,
     ) -> None: ...
     def keep_weight(self) -> None: ...
+    def share_weight(self, other: ConvArguments) -> None: ...
 
 @final
 class ConvGradientArguments(StepArguments):
@@ -303,6 +304,19 @@ class Steps:
     ) -> None: ...
     def run(self, keep_gil: bool = False) -> None: ...
     def profile(self) -> list[float]: ...
+
+@final
+class Pieces:
+    def __init__(
+        self,
+        steps: list[Steps],
+        x: list[_Array],
+        y: list[_Array],
+        samples: int,
+        work: int,
+        keep_gil: bool,
+    ) -> None: ...
+    def run(self, x: _Array) -> _Array: ...
 
 @final
 class RowsSaved:

@@ -6,7 +6,7 @@ from cpython.ref cimport PyObject
 from libc.math cimport isfinite
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from functools import update_wrapper as _update_wrapper
 

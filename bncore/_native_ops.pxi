@@ -229,6 +229,19 @@ cdef extern from "bncore.h" nogil:
     ctypedef struct bnc_step:
         bnc_step_kind kind
         void* arguments
+    ctypedef struct bnc_piece_place:
+        const bnc_step* steps
+        int64_t count
+        void* x
+        const void* y
+        int taken
+    ctypedef struct bnc_pieces:
+        bnc_piece_place* places
+        int place_count
+        int64_t samples, per, work
+        size_t x_bytes, y_bytes
+        const char* x
+        char* y
     ctypedef struct bnc_recurrent:
         int64_t n, m, units, y_pitch
         int kind, reverse
@@ -316,6 +329,7 @@ cdef extern from "bncore.h" nogil:
         int (*scale)(void*, int64_t, double) noexcept nogil
     const bnc_ops bnc_ops_f32, bnc_ops_f64
     int bnc_run_steps(const bnc_ops*, const bnc_step*, int64_t, int64_t*) noexcept
+    int bnc_run_pieces(const bnc_ops*, const bnc_pieces*) noexcept
 
 # Below this many elements an operation is over sooner than the GIL is handed on and back.
 cdef int64_t KEEP_GIL = 8192

@@ -167,6 +167,11 @@ cdef class ConvArguments(StepArguments):
         self.weights = weights
         self.a.kept = weights
 
+    def share_weight(self, ConvArguments other):
+        """Read the weight that another one of the same geometry keeps."""
+        self.arrays.append(other)
+        self.a.kept = other.a.kept
+
 
 @cython.final
 cdef class ConvGradientArguments(StepArguments):
@@ -423,6 +428,65 @@ cdef class Steps:
             error = bnc_run_steps(ops_for(self.dtype), self.steps, self.count, self.nanoseconds)
         raise_for(error)
         return [self.nanoseconds[i] * 1e-9 for i in range(self.count)]
+
+
+@cython.final
+cdef class Pieces:
+    """The same steps on pieces of a batch, each on one thread with memory of its own.
+
+    `steps`, `x` and `y` have an entry for every thread: its steps, what they read, what they leave,
+    each of `per` samples.
+    """
+    cdef bnc_pieces p
+    cdef int dtype
+    cdef bint keep_gil
+    cdef list kept
+
+    def __cinit__(self):
+        self.p.places = NULL
+
+    def __init__(self, list steps, list x, list y, int64_t samples, int64_t work, bint keep_gil):
+        cdef int i
+        cdef Steps one = steps[0]
+        cdef Array first = x[0]
+        self.dtype, self.keep_gil = one.dtype, keep_gil
+        self.kept = [steps, x, y]
+        self.p.samples, self.p.per, self.p.work = samples, cnp.PyArray_DIM(first, 0), work
+        self.p.place_count = len(steps)
+        if not 1 <= self.p.per <= samples:
+            raise Refused
+        self.p.x_bytes = <size_t>(cnp.PyArray_NBYTES(first) // self.p.per)
+        self.p.y_bytes = <size_t>(cnp.PyArray_NBYTES(<Array>y[0]) // self.p.per)
+        self.p.places = <bnc_piece_place*>bnc_pool_get(sizeof(bnc_piece_place) * len(steps))
+        if self.p.places == NULL:
+            raise MemoryError("no memory for the steps of a plan")
+        memset(self.p.places, 0, sizeof(bnc_piece_place) * len(steps))
+        for i in range(self.p.place_count):
+            one = steps[i]
+            self.p.places[i].steps, self.p.places[i].count = one.steps, one.count
+            self.p.places[i].x, self.p.places[i].y = data_of(x[i]), data_of(y[i])
+
+    def __dealloc__(self):
+        bnc_pool_put(self.p.places)
+
+    def run(self, x):
+        """y, a new array; x has the plan's dtype and `samples` samples, C-contiguous."""
+        cdef int error
+        cdef Array like = self.kept[2][0]
+        cdef cnp.npy_intp dims[32]
+        memcpy(dims, cnp.PyArray_DIMS(like), sizeof(cnp.npy_intp) * cnp.PyArray_NDIM(like))
+        dims[0] = self.p.samples
+        y = new_array(cnp.PyArray_NDIM(like), dims, self.dtype)
+        self.p.x = <const char*>elements(x, self.dtype, self.p.samples * self.p.x_bytes //
+                                         item_size(self.dtype))
+        self.p.y = <char*>data_of(y)
+        if self.keep_gil:
+            error = bnc_run_pieces(ops_for(self.dtype), &self.p)
+        else:
+            with nogil:
+                error = bnc_run_pieces(ops_for(self.dtype), &self.p)
+        raise_for(error)
+        return y
 
 
 def workspace(int64_t nbytes):

@@ -427,6 +427,8 @@ int bnc_thread_limit(void);       /* what OpenMP, affinity and the quota below a
 void bnc_set_cpu_quota(int cpus); /* control-group limit, 0 for none */
 void bnc_force_threads(
     int threads); /* for tests: that many for all work, more than processors too; 0 ends it */
+/* For a chunk whose own calls are to stay on its thread, asking nobody: on before, off after. */
+void bnc_stay_alone(int on);
 int bnc_has_openmp(void);
 const char *bnc_team_name(void); /* whose threads: "own", "OpenMP", "none" */
 /* Calls on several threads; that wanted to be, but somebody was busy; that waited. */

@@ -59,4 +59,26 @@ typedef struct {
 /* One after the other; the first error ends it. `nanoseconds` (count,), or NULL: how long each took. */
 int bnc_run_steps(const bnc_ops *ops, const bnc_step *steps, int64_t count, int64_t *nanoseconds);
 
+/* Memory of one thread: the steps of a piece of a batch, where they read it and where they leave its result. */
+typedef struct {
+    const bnc_step *steps;
+    int64_t count;
+    void *x;
+    const void *y;
+    int taken; /* 0 between calls */
+} bnc_piece_place;
+
+/* The same steps for all `samples`, `per` at a time, each piece on one thread; samples do not see each other. */
+typedef struct {
+    bnc_piece_place *places;
+    int place_count;
+    int64_t samples, per;
+    int64_t work;            /* of all of them, in multiplications */
+    size_t x_bytes, y_bytes; /* of one sample */
+    const char *x;
+    char *y;
+} bnc_pieces;
+
+int bnc_run_pieces(const bnc_ops *ops, const bnc_pieces *pieces);
+
 #endif

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from .. import backend
 from ..layers import Layer
 from ..support import checks
+from .pieces import in_pieces
 from .plan import Plan, lower
 from .values import Array, Unsupported
 
@@ -25,7 +26,8 @@ class Compiled:
     shape : tuple of int
         Of the input.
     plan : Plan or None
-        Its steps; None where the net's layers are called one by one (NumPy backend, or a net without a plan).
+        Its steps, of all samples or of a piece of them that one thread takes at a time; None where the net's layers are
+        called one by one (NumPy backend, or a net without a plan).
     """
 
     def __init__(self, net: Layer, shape: tuple[int, ...]) -> None:
@@ -36,15 +38,12 @@ class Compiled:
         self._lock = threading.Lock()
         try:
             plan = lower(net, shape, training=False)
-            bound, forward, _ = plan.bind()
+            pieces = in_pieces(net, plan)
+            self._run = pieces.run if pieces else _at_once(plan)
         except (Unsupported, backend.Refused):  # the layers will explain, or convert
             return
-        self.plan = plan
-        for arguments in bound.convolutions.values():
-            arguments.keep_weight()
+        self.plan = pieces.plan if pieces else plan
         self._dtype = self.plan.x.dtype
-        self._run = forward.run
-        self._x, self._y = bound[self.plan.x], bound[self.plan.y]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Compiled, (self._net, self.shape)
@@ -66,9 +65,7 @@ class Compiled:
                     raise TypeError
             except (TypeError, AttributeError):
                 self._judge(x)
-            self._x[...] = x
-            self._run()
-            return self._y.copy()
+            return self._run(x)
 
     def _judge(self, x: Any) -> None:
         if not isinstance(x, np.ndarray):
@@ -81,14 +78,34 @@ class Compiled:
             )
 
     def __str__(self) -> str:
-        return str(self.plan) if self.plan is not None else f"layers one by one: {self._net}"
+        if self.plan is None:
+            return f"layers one by one: {self._net}"
+        piece = self.plan.x.shape[0]
+        head = f"{piece} of {self.shape[0]} samples at a time, on a thread each\n\n"
+        return (head if piece < self.shape[0] else "") + str(self.plan)
+
+
+def _at_once(plan: Plan) -> Callable[[Array], Array]:
+    """What runs a plan for the whole batch."""
+    bound, forward, _ = plan.bind()
+    for arguments in bound.convolutions.values():
+        arguments.keep_weight()
+    inside, result, steps = bound[plan.x], bound[plan.y], forward.run
+
+    def run(x: Array) -> Array:
+        inside[...] = x
+        steps()
+        return result.copy()
+
+    return run
 
 
 def compile(net: Layer, batch: Array | Sequence[int]) -> Compiled:
     """A callable that runs a net in evaluation mode on arrays of one shape, in one call.
 
     It is a snapshot: later changes of ``net`` do not reach it, nor of `bncore.winograd`. Fold the net's norms first (`bncore.folding.fold_net`);
-    those that are left are applied behind their convolutions.
+    those that are left are applied behind their convolutions. Where samples do not see each other, a thread takes a piece
+    of the batch through all steps; how many threads there may be is asked now.
 
     Parameters
     ----------

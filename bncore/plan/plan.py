@@ -54,6 +54,11 @@ class Runner:
         only = self._parts[0] if len(self._parts) == 1 else None
         self._only = only[0].run if only is not None and only[1] else None
 
+    def native(self) -> Any:
+        """All steps as the core has them, of a plan that calls no layer."""
+        ((steps, _),) = self._parts
+        return steps
+
     def run(self) -> None:
         """All steps in order."""
         if self._only is not None:

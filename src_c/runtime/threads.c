@@ -13,8 +13,11 @@
 #include <stdatomic.h>
 
 static atomic_int cpu_quota, forced;
+static _Thread_local int
+    alone; /* this thread does a piece of something that is shared out already */
 
 void bnc_set_cpu_quota(int cpus) { atomic_store(&cpu_quota, cpus > 0 ? cpus : 0); }
+void bnc_stay_alone(int on) { alone = on; }
 void bnc_force_threads(int threads) { atomic_store(&forced, threads > 0 ? threads : 0); }
 
 static void run_serially(bnc_chunk_fn fn, void *arg, int64_t chunks)
@@ -80,7 +83,7 @@ void bnc_run(bnc_chunk_fn fn, void *arg, int64_t chunks, int threads)
 
 int bnc_thread_limit(void)
 {
-    if (atomic_load(&run.crippled)) return 1;
+    if (alone || atomic_load(&run.crippled)) return 1;
     if (atomic_load(&forced)) return atomic_load(&forced);
     int limit = bnc_openmp_limit();
 #ifdef __linux__
@@ -142,6 +145,7 @@ enum { LITTLE = 8 }; /* grains of work that take no longer than waking a worker 
 
 int bnc_threads_at_most(int64_t work, int64_t grain)
 {
+    if (alone) return 1;
     if (atomic_load_explicit(&forced, memory_order_relaxed)) return bnc_thread_limit();
     if (work < 2 * grain) return 1; /* the common small call asks nobody */
     const int64_t useful = work / grain;
@@ -157,7 +161,7 @@ int bnc_is_little(int64_t work, int64_t grain)
 
 int bnc_threads(int64_t work, int64_t grain)
 {
-    if (bnc_is_little(work, grain) && !pays_if_little()) return 1;
+    if (alone || (bnc_is_little(work, grain) && !pays_if_little())) return 1;
     return bnc_threads_at_most(work, grain);
 }
 
