@@ -50,14 +50,16 @@ def select_isa(str name):
     raise ValueError(f"instruction set must be one of {available_isas()}, got {name!r}")
 
 
-def set_winograd(bint on):
-    """Whether 3x3 convolutions may be computed in Winograd's way."""
-    bnc_set_winograd(on)
+def set_winograd(int tile):
+    """The largest tiles of Winograd's way that 3x3 convolutions may take: 2, 4, or 0 for none."""
+    if tile not in (0, 2, 4):
+        raise ValueError(f"tile must be 0, 2 or 4, got {tile}")
+    bnc_set_winograd(tile)
 
 
 def winograd_allowed():
     """What `set_winograd` said last."""
-    return bool(bnc_winograd())
+    return bnc_winograd()
 
 
 def has_openmp():

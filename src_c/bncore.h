@@ -455,8 +455,9 @@ const char *bnc_isa_name(int isa);
 int bnc_isa_available(int isa);
 int bnc_isa_select(int isa); /* 0, or 1 if not available; not to be called while ops run */
 
-/* Whether convolutions may take Winograd's way, which rounds differently and makes NaN of infinities. */
-void bnc_set_winograd(int on);
+/* The largest tiles, 2 or 4 outputs wide, in which convolutions may take Winograd's way, which rounds differently and makes
+ * NaN of infinities; 0: it is forbidden. */
+void bnc_set_winograd(int tile);
 int bnc_winograd(void);
 
 int bnc_runtime_start(void); /* once, at import: fork handlers */

@@ -1,7 +1,7 @@
 """The compiled core as a backend: the functions of ``bncore._native``, and what its environment variables say.
 
 BNCORE_ISA           generic, avx2 or avx512 instead of the best available
-BNCORE_WINOGRAD      0: convolutions never take Winograd's way (bn.winograd)
+BNCORE_WINOGRAD      0: convolutions never take Winograd's way; 2: in small tiles only (bn.winograd)
 BNCORE_POOL_BYTES    idle memory kept for outputs; default a quarter of the machine's, 4 GiB at most
 """
 
@@ -33,6 +33,9 @@ def use_isa(name: str) -> None:
     isa = name
 
 
+WINOGRAD_TILES = {"0": 0, "1": 4, "2": 2, "4": 4}
+
+
 def _start() -> None:
     wanted = os.environ.get("BNCORE_ISA") or _native.available_isas()[-1]
     try:
@@ -40,9 +43,9 @@ def _start() -> None:
     except ValueError as error:
         raise ImportError(f"BNCORE_ISA: {error}") from None
     allowed = os.environ.get("BNCORE_WINOGRAD") or "1"
-    if allowed not in ("0", "1"):
-        raise ImportError(f"BNCORE_WINOGRAD must be 0 or 1, got {allowed!r}")
-    _native.set_winograd(allowed == "1")
+    if allowed not in WINOGRAD_TILES:
+        raise ImportError(f"BNCORE_WINOGRAD must be 0, 1, 2 or 4, got {allowed!r}")
+    _native.set_winograd(WINOGRAD_TILES[allowed])
     _native.set_cpu_quota(host.cpu_quota())
     _native.pool_set_bound(host.pool_bytes())
 

@@ -114,16 +114,20 @@ K(conv_weight_sums, (const struct bnc_conv_pixels *p, const bnc_real *x, const b
 K(depthwise_row, (const struct bnc_conv_row *r, const bnc_real *x, const bnc_real *w, bnc_real *y))
 K(depthwise_weight_sums, (const struct bnc_conv_pixels *p, const bnc_real *x, int64_t taps,
                           int64_t x_tap, const bnc_real *dy, int64_t channels, bnc_real *sums))
-/* winograd.c: transforms to and from 16 slabs of (tiles, channels) */
-K(winograd_input,
-  (const bnc_real *x, int64_t row, int64_t channels, int64_t tiles, bnc_real *v, int64_t slab))
-K(winograd_weight, (const bnc_real *g, int64_t pitch, int64_t out, bnc_real *u, int64_t slab))
-K(winograd_gradient,
-  (const bnc_real *dy, int64_t row, int64_t channels, int64_t tiles, bnc_real *z, int64_t slab))
-K(winograd_weight_gradient,
-  (const bnc_real *u, int64_t slab, int64_t out, bnc_real *g, int64_t pitch))
-K(winograd_output, (const bnc_real *m, int64_t slab, int64_t padded, int64_t channels, int64_t rows,
-                    int64_t columns, bnc_real *y, int64_t row, int64_t step))
+/* winograd2.c, winograd4.c: transforms to and from 16, or 36, slabs of (tiles, channels) */
+#define BNC_WINOGRAD_KERNELS(tile)                                                                 \
+    K(tile##_input, (const bnc_real *x, int64_t row, int64_t channels, int64_t tiles, bnc_real *v, \
+                     int64_t slab))                                                                \
+    K(tile##_weight, (const bnc_real *g, int64_t pitch, int64_t out, bnc_real *u, int64_t slab))   \
+    K(tile##_gradient, (const bnc_real *dy, int64_t row, int64_t channels, int64_t tiles,          \
+                        bnc_real *z, int64_t slab))                                                \
+    K(tile##_weight_gradient,                                                                      \
+      (const bnc_real *u, int64_t slab, int64_t out, bnc_real *g, int64_t pitch))                  \
+    K(tile##_output, (const bnc_real *m, int64_t slab, int64_t padded, int64_t channels,           \
+                      int64_t rows, int64_t columns, bnc_real *y, int64_t row, int64_t step))
+BNC_WINOGRAD_KERNELS(winograd2)
+BNC_WINOGRAD_KERNELS(winograd4)
+#undef BNC_WINOGRAD_KERNELS
 /* copies.c: what a convolution moves around its products */
 K(copy_rows, (const bnc_real *src, int64_t src_pitch, int64_t src_step, bnc_real *dst,
               int64_t dst_pitch, int64_t rows, int64_t n))

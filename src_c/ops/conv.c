@@ -37,13 +37,13 @@ static conv_way choose(conv_call *a)
 {
     if (conv_is_product(a->p.g))
         return a->p.g->channels_last && !a->p.backward ? CONV_TURNED_PRODUCT : CONV_PRODUCT;
-    return conv_winograd_fits(&a->p) ? CONV_WINOGRAD : CONV_DIRECT;
+    return conv_winograd_choose(&a->p);
 }
 
 static int64_t weight_values(const conv_call *a)
 {
     const bnc_conv *g = a->p.g;
-    if (a->way == CONV_WINOGRAD) return conv_winograd_weight_values(&a->p);
+    if (conv_tile(a->way)) return conv_winograd_weight_values(&a->p, conv_tile(a->way));
     return a->way == CONV_DIRECT ? a->p.groups * a->p.packed : g->ci * g->co;
 }
 
@@ -53,11 +53,11 @@ static int form_weight(const conv_call *a, const bnc_real *weight, int threads, 
     if (a->way == CONV_TURNED_PRODUCT) conv_turn_weight(a->p.g, weight, threads, to);
     if (a->way == CONV_PRODUCT) memcpy(to, weight, (size_t)weight_values(a) * sizeof *to);
     if (a->way == CONV_DIRECT) conv_pack(&a->p, weight, threads, to);
-    if (a->way != CONV_WINOGRAD) return 1;
+    if (!conv_tile(a->way)) return 1;
     bnc_real *packed = bnc_pool_get((size_t)(a->p.groups * a->p.packed) * sizeof *packed);
     if (!packed) return 0;
     conv_pack(&a->p, weight, threads, packed);
-    conv_winograd_transform(&a->p, packed, threads, to);
+    conv_winograd_transform(&a->p, conv_tile(a->way), packed, threads, to);
     bnc_pool_put(packed);
     return 1;
 }
@@ -99,7 +99,7 @@ void conv_release(conv_call *a) /* also of a call that is released already */
 int conv_run(const conv_call *a, int threads)
 {
     if (a->way == CONV_DIRECT) return conv_direct(a, threads);
-    if (a->way == CONV_WINOGRAD) return conv_winograd(a, threads);
+    if (conv_tile(a->way)) return conv_winograd(a, threads);
     conv_product(a, threads);
     return BNC_OK;
 }

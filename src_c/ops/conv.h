@@ -46,7 +46,17 @@ typedef struct {
 
 /* How a call is computed, and the form in which that way reads the weight: as it is (a product that has a use for it), turned
  * to (in, out), packed for views, or transformed. */
-typedef enum { CONV_PRODUCT, CONV_TURNED_PRODUCT, CONV_DIRECT, CONV_WINOGRAD } conv_way;
+typedef enum {
+    CONV_PRODUCT,
+    CONV_TURNED_PRODUCT,
+    CONV_DIRECT,
+    CONV_WINOGRAD2, /* tiles of two by two outputs, */
+    CONV_WINOGRAD4, /* of four by four */
+} conv_way;
+
+/* The side of Winograd's tiles; 0 of the other ways. */
+static inline int conv_tile(conv_way way)
+{ return way == CONV_WINOGRAD4 ? 4 : way == CONV_WINOGRAD2 ? 2 : 0; }
 
 /* One call, in either direction: x to y, or dy to dx. */
 typedef struct {
@@ -76,7 +86,7 @@ typedef struct {
 #define conv_rows_done BNC_OP(conv_rows_done)
 #define conv_direct BNC_OP(conv_direct)
 #define conv_winograd BNC_OP(conv_winograd)
-#define conv_winograd_fits BNC_OP(conv_winograd_fits)
+#define conv_winograd_choose BNC_OP(conv_winograd_choose)
 #define conv_winograd_transform BNC_OP(conv_winograd_transform)
 #define conv_winograd_weight_values BNC_OP(conv_winograd_weight_values)
 #define conv_product BNC_OP(conv_product)
@@ -145,13 +155,14 @@ int conv_run_images(const conv_call *a, int64_t images, const bnc_real *from, bn
 
 /* The ways: Winograd's is for 3x3 kernels without strides; 1x1 kernels are products. Error codes. */
 int conv_direct(const conv_call *a, int threads);
-int conv_winograd_fits(const conv_plan *p);
+conv_way conv_winograd_choose(const conv_plan *p); /* or else CONV_DIRECT */
 int conv_winograd(const conv_call *a, int threads);
 void conv_product(const conv_call *a, int threads);
 
 /* Forms of the weight: transformed (so many values) from packed; turned. */
-int64_t conv_winograd_weight_values(const conv_plan *p);
-void conv_winograd_transform(const conv_plan *p, const bnc_real *packed, int threads, bnc_real *to);
+int64_t conv_winograd_weight_values(const conv_plan *p, int tile);
+void conv_winograd_transform(const conv_plan *p, int tile, const bnc_real *packed, int threads,
+                             bnc_real *to);
 void conv_turn_weight(const bnc_conv *g, const bnc_real *weight, int threads, bnc_real *to);
 
 /* One channel a group, in and out. */

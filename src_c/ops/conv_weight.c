@@ -17,8 +17,8 @@ int conv_weight_ready(conv_weight_call *a, const bnc_conv *g)
         return BNC_OK;
     }
     if (!conv_plan_make(&a->p, g, 0)) return BNC_NO_MEMORY;
-    a->way = conv_winograd_fits(&a->p) ? CONV_WINOGRAD : CONV_DIRECT;
-    (a->way == CONV_WINOGRAD ? conv_weight_tiles_ready : conv_weight_rows_ready)(a);
+    a->way = conv_winograd_choose(&a->p);
+    (conv_tile(a->way) ? conv_weight_tiles_ready : conv_weight_rows_ready)(a);
     return BNC_OK;
 }
 
@@ -47,8 +47,7 @@ static void multiply(const conv_weight_call *a, const bnc_real *x, const bnc_rea
 int conv_weight_add(const conv_weight_call *a, const bnc_real *x, const bnc_real *dy, int64_t begin,
                     int64_t end, int first, bnc_real *sums, bnc_ahead *ahead)
 {
-    if (a->way == CONV_WINOGRAD)
-        return conv_weight_tiles_add(a, x, dy, begin, end, first, sums, ahead);
+    if (conv_tile(a->way)) return conv_weight_tiles_add(a, x, dy, begin, end, first, sums, ahead);
     if (a->way == CONV_DIRECT) {
         if (first) memset(sums, 0, (size_t)a->size * sizeof *sums);
         return conv_weight_rows_add(a, x, dy, begin, end, sums, ahead);
@@ -80,7 +79,7 @@ void conv_weight_finish(const conv_weight_call *a, bnc_real *sums, int64_t parts
 {
     merger m = {sums, sums + a->size, parts - 1, a->size};
     if (parts > 1) bnc_run(merge_block, &m, bnc_ceil_div(a->size, MERGE_BLOCK), threads);
-    if (a->way == CONV_WINOGRAD) conv_weight_tiles_unpack(a, sums, dweight, threads);
+    if (conv_tile(a->way)) conv_weight_tiles_unpack(a, sums, dweight, threads);
     if (a->way == CONV_DIRECT) conv_weight_rows_unpack(a, sums, dweight);
     if (a->way == CONV_PRODUCT && sums != dweight)
         memcpy(dweight, sums, (size_t)a->size * sizeof *sums);

@@ -1,5 +1,5 @@
-/* How Winograd's ways cut images: tiles of two by two output pixels, row by row of tiles through all images, in chunks that
- * stay in a second-level cache with their 16 slabs (kernels/winograd.c). */
+/* How Winograd's ways cut images: tiles of two by two or four by four output pixels, row by row of tiles through all images,
+ * in chunks that stay in a second-level cache with their 16 or 36 slabs (kernels/winograd2.c, winograd4.c). */
 #ifndef BNC_CONV_WINOGRAD_H
 #define BNC_CONV_WINOGRAD_H
 
@@ -11,8 +11,12 @@ enum {
     BNC_TILE_VALUES = 2048, /* tiles times channels of a chunk, about: 2048 to 8192 are as fast */
 };
 
+/* A transform of the tiles' size. */
+#define WINOGRAD(tile, what) ((tile) == 4 ? KERNELS->winograd4_##what : KERNELS->winograd2_##what)
+
 typedef struct {
     const conv_plan *p;
+    int64_t tile, slabs;       /* output pixels of a tile's side: 2 or 4; numbers of a tile */
     int64_t wide_in, wide_out; /* channels of a group, whole vectors */
     int64_t across, down;      /* tiles of an image */
     int64_t rows, per;         /* rows of tiles of all images; of a chunk at most */
@@ -29,12 +33,12 @@ typedef struct {
 #define conv_tiles_of BNC_OP(conv_tiles_of)
 #define conv_tiles_input BNC_OP(conv_tiles_input)
 
-conv_tiles conv_tiles_of(const conv_plan *p, int64_t chunks);
+conv_tiles conv_tiles_of(const conv_plan *p, int tile, int64_t chunks);
 
 /* Input rows that a chunk copies of one image, in values. */
 static inline int64_t conv_tiles_row_values(const conv_tiles *t)
 {
-    const int64_t rows = 2 * bnc_min(t->per, t->down) + 2;
+    const int64_t rows = t->tile * bnc_min(t->per, t->down) + 2;
     return rows * (t->left + t->p->in.w + t->right) * t->wide_in;
 }
 

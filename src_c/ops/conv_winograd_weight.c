@@ -1,5 +1,5 @@
-/* The weight gradient by Winograd's F(2x2, 3x3): G' (sum over tiles of (B' x B) (A dy A')) G, 16 products a chunk of tiles.
- * Sums are (groups, 16, in, wide_out). */
+/* The weight gradient in Winograd's way: G' (sum over tiles of (B' x B) (A dy A')) G, a product a slab for a chunk of tiles.
+ * Sums are (groups, slabs, in, wide_out). */
 #include "conv_weight.h"
 
 /* A piece of dy, transformed to its place in z (16, tiles, wide_out). */
@@ -7,13 +7,13 @@ static void transform_gradient(const conv_tiles *t, const bnc_real *dy, const co
                                int64_t group, bnc_real *rows, bnc_real *z)
 {
     const conv_image *image = &t->p->out;
-    const int64_t right = 2 * t->across - image->w, row = 2 * t->across * t->wide_out;
+    const int64_t right = t->tile * t->across - image->w, row = t->tile * t->across * t->wide_out;
     conv_copy_rows(image, t->p->g->channels_last,
-                   dy + q->image * image->channels * image->h * image->w, group, 2 * q->first,
-                   2 * q->end, 0, right, t->wide_out, rows);
+                   dy + q->image * image->channels * image->h * image->w, group, t->tile * q->first,
+                   t->tile * q->end, 0, right, t->wide_out, rows);
     for (int64_t i = 0; i < q->end - q->first; i++)
-        KERNELS->winograd_gradient(rows + 2 * i * row, row, t->wide_out, t->across,
-                                   z + (q->done + i) * t->across * t->wide_out, t->out_slab);
+        WINOGRAD(t->tile, gradient)(rows + t->tile * i * row, row, t->wide_out, t->across,
+                                    z + (q->done + i) * t->across * t->wide_out, t->out_slab);
 }
 
 /* The products of a chunk's tiles. */
@@ -21,7 +21,7 @@ static void multiply(const conv_tiles *t, int64_t tiles, const bnc_real *v, cons
                      int add, bnc_real *sums, bnc_ahead *ahead)
 {
     const int64_t in = t->p->in.group;
-    for (int i = 0; i < 16; i++) {
+    for (int64_t i = 0; i < t->slabs; i++) {
         bnc_ahead_fetch(ahead, BNC_AHEAD_PIECE);
         KERNELS->gemm(1, v + i * t->in_slab, t->wide_in, z + i * t->out_slab, t->wide_out,
                       sums + i * in * t->wide_out, t->wide_out, in, t->wide_out, tiles, add);
@@ -30,9 +30,9 @@ static void multiply(const conv_tiles *t, int64_t tiles, const bnc_real *v, cons
 
 void conv_weight_tiles_ready(conv_weight_call *a)
 {
-    a->t = conv_tiles_of(&a->p, 1);
+    a->t = conv_tiles_of(&a->p, conv_tile(a->way), 1);
     a->units = a->t.down;
-    a->size = a->p.groups * 16 * a->p.in.group * a->t.wide_out;
+    a->size = a->p.groups * a->t.slabs * a->p.in.group * a->t.wide_out;
 }
 
 int conv_weight_tiles_add(const conv_weight_call *a, const bnc_real *x, const bnc_real *dy,
@@ -40,9 +40,9 @@ int conv_weight_tiles_add(const conv_weight_call *a, const bnc_real *x, const bn
 {
     const conv_tiles *t = &a->t;
     const int64_t one = sizeof(bnc_real),
-                  dy_rows = 2 * bnc_min(t->per, t->down) * 2 * t->across * t->wide_out;
-    const size_t v = bnc_padded((size_t)(16 * t->in_slab * one)),
-                 z = bnc_padded((size_t)(16 * t->out_slab * one));
+                  dy_rows = t->tile * bnc_min(t->per, t->down) * t->tile * t->across * t->wide_out;
+    const size_t v = bnc_padded((size_t)(t->slabs * t->in_slab * one)),
+                 z = bnc_padded((size_t)(t->slabs * t->out_slab * one));
     bnc_arena arena = {
         bnc_pool_get(v + z + (size_t)(bnc_max(conv_tiles_row_values(t), dy_rows) * one))};
     void *memory = arena.next;
@@ -74,12 +74,13 @@ static void unpack(int64_t k, void *arg)
 {
     const unpacking *u = arg;
     const conv_plan *p = &u->call->p;
-    const int64_t in = p->in.group, out = p->out.group, wide = u->call->t.wide_out, group = k / in,
+    const conv_tiles *t = &u->call->t;
+    const int64_t in = p->in.group, out = p->out.group, wide = t->wide_out, group = k / in,
                   i = k % in;
     bnc_real taps[9 * BNC_LANES];
     for (int64_t o = 0; o < out; o += BNC_LANES) {
-        KERNELS->winograd_weight_gradient(u->sums + (group * 16 * in + i) * wide + o, in * wide,
-                                          BNC_LANES, taps, BNC_LANES);
+        WINOGRAD(t->tile, weight_gradient)(u->sums + (group * t->slabs * in + i) * wide + o,
+                                           in * wide, BNC_LANES, taps, BNC_LANES);
         KERNELS->transpose(taps, BNC_LANES, u->dweight + ((group * out + o) * in + i) * 9, in * 9,
                            9, bnc_min(BNC_LANES, out - o));
     }

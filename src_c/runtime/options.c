@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-static atomic_int winograd = 1;
+static atomic_int winograd = 4;
 
-void bnc_set_winograd(int on) { atomic_store(&winograd, on != 0); }
+void bnc_set_winograd(int tile) { atomic_store(&winograd, tile); }
 int bnc_winograd(void) { return atomic_load_explicit(&winograd, memory_order_relaxed); }

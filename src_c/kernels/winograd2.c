@@ -8,8 +8,8 @@
     to0 = (a) - (c), to1 = (b) + (c), to2 = (c) - (b), to3 = (b) - (d)
 
 /* x: the four by four inputs of the first of `tiles` tiles, two pixels apart, pixels `channels` and rows `row` apart */
-void BNC_KERNEL(winograd_input)(const bnc_real *restrict x, int64_t row, int64_t channels,
-                                int64_t tiles, bnc_real *restrict v, int64_t slab)
+void BNC_KERNEL(winograd2_input)(const bnc_real *restrict x, int64_t row, int64_t channels,
+                                 int64_t tiles, bnc_real *restrict v, int64_t slab)
 {
     for (int64_t t = 0; t < tiles; t++, x += 2 * channels, v += channels)
         for (int64_t c = 0; c < channels; c += VL) {
@@ -31,8 +31,8 @@ void BNC_KERNEL(winograd_input)(const bnc_real *restrict x, int64_t row, int64_t
 }
 
 /* G g G' of `out` columns (whole vectors) of one input channel's 3x3 weights, which lie at g + tap * pitch, to u + i * slab */
-void BNC_KERNEL(winograd_weight)(const bnc_real *restrict g, int64_t pitch, int64_t out,
-                                 bnc_real *restrict u, int64_t slab)
+void BNC_KERNEL(winograd2_weight)(const bnc_real *restrict g, int64_t pitch, int64_t out,
+                                  bnc_real *restrict u, int64_t slab)
 {
     const vreal half = vset((bnc_real)0.5);
 #define WEIGHT_STEP(a, b, c, to0, to1, to2, to3)                                             \
@@ -86,9 +86,9 @@ static void store_some(const vreal pixel[4], int64_t rows, int64_t columns, int6
 
 /* y: the first of `rows` (1 or 2) by `columns` (of two a tile, the last may be missing) output pixels, of which the first
  * `channels` of `padded` channels exist; pixels `step`, rows `row` apart */
-void BNC_KERNEL(winograd_output)(const bnc_real *restrict m, int64_t slab, int64_t padded,
-                                 int64_t channels, int64_t rows, int64_t columns,
-                                 bnc_real *restrict y, int64_t row, int64_t step)
+void BNC_KERNEL(winograd2_output)(const bnc_real *restrict m, int64_t slab, int64_t padded,
+                                  int64_t channels, int64_t rows, int64_t columns,
+                                  bnc_real *restrict y, int64_t row, int64_t step)
 {
     for (int64_t j = 0; j < columns; j += 2, m += padded, y += 2 * step)
         for (int64_t c = 0; c < channels; c += VL) {
@@ -108,8 +108,8 @@ void BNC_KERNEL(winograd_output)(const bnc_real *restrict m, int64_t slab, int64
 }
 
 /* A dy A' of two by two gradients of outputs: what the weight's gradient multiplies. dy as x of winograd_input, z as its v. */
-void BNC_KERNEL(winograd_gradient)(const bnc_real *restrict dy, int64_t row, int64_t channels,
-                                   int64_t tiles, bnc_real *restrict z, int64_t slab)
+void BNC_KERNEL(winograd2_gradient)(const bnc_real *restrict dy, int64_t row, int64_t channels,
+                                    int64_t tiles, bnc_real *restrict z, int64_t slab)
 {
 #define GRADIENT_STEP(a, b, to0, to1, to2, to3) \
     to0 = (a), to1 = (a) + (b), to2 = (a) - (b), to3 = -(b)
@@ -132,8 +132,8 @@ void BNC_KERNEL(winograd_gradient)(const bnc_real *restrict dy, int64_t row, int
 
 /* G' u G of `out` columns (whole vectors) of one input channel, u as that of winograd_weight: the gradients of its 3x3 weights,
  * to g + tap * pitch */
-void BNC_KERNEL(winograd_weight_gradient)(const bnc_real *restrict u, int64_t slab, int64_t out,
-                                          bnc_real *restrict g, int64_t pitch)
+void BNC_KERNEL(winograd2_weight_gradient)(const bnc_real *restrict u, int64_t slab, int64_t out,
+                                           bnc_real *restrict g, int64_t pitch)
 {
     const vreal half = vset((bnc_real)0.5);
 #define SUM_STEP(a, b, c, d, to0, to1, to2) \
