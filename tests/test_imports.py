@@ -23,9 +23,9 @@ PACKAGE = ROOT / "bncore"
 # From the bottom up. A unit may import units of lower floors and itself; units of one floor do not import each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("support",),
-    ("_native", "thread_limits"),
+    ("_native",),
     ("backend",),
-    ("functional", "pool", "winograd"),
+    ("functional", "pool", "thread_limits", "winograd"),
     ("layers",),
     ("nets",),
     ("plan",),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -70,6 +72,21 @@ def test_threads_limits_the_team():
         assert _native.thread_limit() == 1
     with bn.threads(None):
         assert _native.thread_limit() >= 1
+
+
+def test_threads_limits_the_team_before_anything_else_was_used():
+    """The core, and OpenMP with it, comes with the first use; a limit set before must be one all the same."""
+    code = (
+        "import bncore as bn\n"
+        "with bn.threads(1):\n"
+        "    from bncore import _native\n"
+        "    print(_native.thread_limit())"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.strip() == "1"
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "two", True])
