@@ -113,6 +113,8 @@ BNC_INLINE void output_tile(const bnc_real *m, int64_t slab, vreal y[4][4])
     }
 }
 
+enum { AHEAD = 2 }; /* tiles */
+
 static void store_some(vreal y[4][4], int64_t rows, int64_t columns, int64_t lanes, bnc_real *to,
                        int64_t row, int64_t step)
 {
@@ -127,6 +129,11 @@ void BNC_KERNEL(winograd4_output)(const bnc_real *restrict m, int64_t slab, int6
     for (int64_t j = 0; j < columns; j += 4, m += padded, y += 4 * step)
         for (int64_t c = 0; c < channels; c += VL) {
             vreal pixel[4][4];
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++)
+#pragma GCC unroll 4
+                for (int k = 0; k < 4; k++)
+                    __builtin_prefetch(y + i * row + (4 * AHEAD + k) * step + c, 1);
             output_tile(m + c, slab, pixel);
             if (rows == 4 && j + 3 < columns && c + VL <= channels) {
 #pragma GCC unroll 4
