@@ -9,7 +9,8 @@
 #include <stdatomic.h>
 
 enum {
-    GROUP_BYTES = 64 << 10, /* images taken together */
+    GROUP_BYTES = 64 << 10, /* images taken together: of so many bytes, */
+    GROUP_PIXELS = 1024,    /* and pixels, which share what is read of weights */
     IMAGE_BYTES = 512
         << 10,      /* images up to this size are taken one by one, larger ones all at once */
     FEW_IMAGES = 8, /* fewer leave threads without work: all at once */
@@ -27,7 +28,8 @@ static cut cut_images(const bnc_conv *g, int64_t most_parts, int threads)
                   bytes = bnc_max(in, out) * (int64_t)sizeof(bnc_real);
     if (g->n < FEW_IMAGES || bytes > IMAGE_BYTES || g->h * g->w == 1 || most_parts < 2)
         return (cut){1, bnc_max(1, g->n), threads};
-    return (cut){bnc_min(most_parts, g->n), bnc_max(1, GROUP_BYTES / bytes), 1};
+    const int64_t per = bnc_max(GROUP_BYTES / bytes, GROUP_PIXELS / (g->oh * g->ow));
+    return (cut){bnc_min(most_parts, g->n), bnc_max(1, per), 1};
 }
 
 /* Images [*begin, *end) of a part. */
