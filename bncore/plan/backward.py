@@ -14,7 +14,7 @@ from typing import Any
 from ..functional.activation import KEEPS_OUTPUT
 from .core import core
 from .forward import column_step, fill, located, products, starts, sum_step, turn_step
-from .fusion import bare, readers_of, spatial
+from .fusion import bare, readers_of
 from .nodes import (
     Activate,
     Call,
@@ -194,7 +194,7 @@ class _Tape:
             )
 
         step = back.step
-        step.op = "conv_backward" if spatial(node) else "linear_backward"
+        step.op = "linear_backward" if node.rows else "conv_backward"
         step.make, step.work = make, products(node) * (1 if dx is None else 2)
         self.steps.append(step)
         if dx is not None:

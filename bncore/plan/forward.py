@@ -12,7 +12,6 @@ import numpy as np
 from ..layers.base import locate
 from ..layers.tree import LOCATED
 from .core import core
-from .fusion import spatial
 from .nodes import (
     Activate,
     Call,
@@ -75,7 +74,7 @@ def _(node: Convolve) -> list[Step]:
         notes.append("+ residual")
     if node.relu:
         notes.append("ReLU")
-    op = "conv" if spatial(node) else "linear"
+    op = "linear" if node.rows else "conv"
     step = Step(op, node.path, reads, writes, lambda bound: bound.convolution(node), notes)
     step.work = products(node)
     return [step]

@@ -12,7 +12,7 @@ from collections import defaultdict
 from .nodes import Convolve, Node, Normalize
 from .values import Value
 
-__all__ = ["bare", "fuse", "readers_of", "spatial"]
+__all__ = ["bare", "fuse", "readers_of"]
 
 
 def readers_of(nodes: list[Node], output: Value) -> dict[Value, list[Node | None]]:
@@ -38,14 +38,9 @@ def fuse(nodes: list[Node], output: Value, training: bool) -> None:
             _with_back(node, readers)
 
 
-def spatial(node: Node | None) -> bool:
-    """Whether this is a convolution that sees more than single rows: products of rows gain nothing from being fused."""
-    return isinstance(node, Convolve) and node.geometry.in_size != (1, 1)
-
-
 def bare(node: Node | None) -> bool:
-    """Whether this is such a convolution, and nothing is between it and what reads it."""
-    return spatial(node) and isinstance(node, Convolve) and not node.relu and node.residual is None
+    """Whether this is a convolution or Linear, and nothing is between it and what reads it."""
+    return isinstance(node, Convolve) and not node.relu and node.residual is None
 
 
 def _with_front(norm: Normalize, front: Convolve, training: bool, nodes: list[Node]) -> None:
@@ -63,9 +58,8 @@ def _ready(norm: Normalize, front: Node, nodes: list[Node]) -> bool:
 
 def _with_back(norm: Normalize, readers: dict[Value, list[Node | None]]) -> None:
     back, *others = readers[norm.y]
-    if not norm.measured or not spatial(back):
+    if not norm.measured or not isinstance(back, Convolve):
         return
-    assert isinstance(back, Convolve)
     if back.x is not norm.y or back.residual is norm.y:
         return
     back.reads, norm.by_reader = norm, True

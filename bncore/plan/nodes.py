@@ -56,6 +56,11 @@ class Convolve(Node):
         return [self.x] if self.residual is None else [self.x, self.residual]
 
     @property
+    def rows(self) -> bool:
+        """Whether it is a product: images are single pixels."""
+        return self.geometry.in_size == (1, 1)
+
+    @property
     def through(self) -> Normalize | None:
         """The norm whose output is nowhere stored."""
         return None if self.reads is None or self.reads.stored else self.reads

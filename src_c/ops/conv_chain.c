@@ -13,6 +13,8 @@ enum {
     GROUP_PIXELS = 1024,    /* and pixels, which share what is read of weights */
     IMAGE_BYTES = 512
         << 10,      /* images up to this size are taken one by one, larger ones all at once */
+    PART_ROWS = 32, /* rows, and multiplications, of a part of a product, at least */
+    PART_WORK = 1 << 18,
     FEW_IMAGES = 8, /* fewer leave threads without work: all at once */
 };
 
@@ -22,12 +24,18 @@ typedef struct {
     int inner;          /* threads of an operation */
 } cut;
 
+/* Rows of a product are a part's all at once. */
+static int64_t row_parts(const bnc_conv *g)
+{ return bnc_min(g->n / PART_ROWS, g->n * g->ci * g->co / PART_WORK); }
+
 static cut cut_images(const bnc_conv *g, int64_t most_parts, int threads)
 {
     const int64_t in = g->ci * g->h * g->w, out = g->co * g->oh * g->ow,
                   bytes = bnc_max(in, out) * (int64_t)sizeof(bnc_real);
-    if (g->n < FEW_IMAGES || bytes > IMAGE_BYTES || g->h * g->w == 1 || most_parts < 2)
+    if (g->h * g->w == 1) most_parts = bnc_min(most_parts, row_parts(g));
+    if (g->n < FEW_IMAGES || bytes > IMAGE_BYTES || most_parts < 2)
         return (cut){1, bnc_max(1, g->n), threads};
+    if (g->h * g->w == 1) return (cut){most_parts, g->n, 1};
     const int64_t per = bnc_max(GROUP_BYTES / bytes, GROUP_PIXELS / (g->oh * g->ow));
     return (cut){bnc_min(most_parts, g->n), bnc_max(1, per), 1};
 }

@@ -162,6 +162,23 @@ def _few(images):
     return make
 
 
+def _rows_in_parts(dtype):
+    """Products large enough to be cut, with a residual between them and a tail of rows and features."""
+    how = {"dtype": dtype}
+    block = bn.Sequential(
+        bn.Linear(130, 130, bias=False, rng=11, **how), bn.BatchNorm(130, weight=False, **how)
+    )
+    net = bn.Sequential(
+        bn.Linear(67, 130, bias=False, rng=10, **how),
+        bn.BatchNorm(130, activation="relu", **how),
+        bn.Residual(block, activation="relu"),
+        bn.Linear(130, 66, rng=12, **how),
+        bn.BatchNorm(66, activation="relu", bias=False, **how),
+        bn.Linear(66, 5, rng=13, **how),
+    )
+    return net, (101, 67)
+
+
 def _one_pixel(dtype):
     net = bn.Sequential(
         conv(4, 8, bias=False, dtype=dtype),
@@ -175,6 +192,7 @@ def _one_pixel(dtype):
 
 CASES: dict[str, Make] = {
     "mlp": _reference("mlp", (24, 20), 20, 5, (32, 33)),
+    "rows in parts": _rows_in_parts,
     "mlp of images": _reference("mlp", (24, 1, 4, 5), 20, 5, (16,)),
     "cnn": _reference("cnn", (16, 1, 14, 14), 1, 10, (16, 32, 64), strides=(1, 2, 2)),
     "cnn channels last": _reference("cnn", (16, 14, 14, 1), 1, 10, (16, 32), axis=-1),
