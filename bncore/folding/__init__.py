@@ -1,9 +1,29 @@
-"""Folding: an evaluation-mode batch norm disappears into the weights around it, exactly."""
+"""Folding: an evaluation-mode batch norm disappears into the weights around it, exactly.
+
+Of nets made of bncore's layers (`fold_net`), and of plain arrays from anywhere (`fold_conv`, `fold_linear`,
+`fold_conv_transpose`).
+"""
 
 from __future__ import annotations
 
+from .algebra import FoldRefused
+from .arrays import fold_conv, fold_conv_transpose, fold_linear
+from .findings import Finding, findings
 from .net import fold_net
 from .report import Folded, FoldReport, Kept
 from .verify import Verification, verify
 
-__all__ = ["FoldReport", "Folded", "Kept", "Verification", "fold_net", "verify"]
+__all__ = [
+    "Finding",
+    "FoldRefused",
+    "FoldReport",
+    "Folded",
+    "Kept",
+    "Verification",
+    "findings",
+    "fold_conv",
+    "fold_conv_transpose",
+    "fold_linear",
+    "fold_net",
+    "verify",
+]

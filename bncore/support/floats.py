@@ -67,8 +67,9 @@ def widened(stored: Array, name: str) -> NDArray[np.float64]:
     """Stored values as float64, always a new array; nothing is rounded."""
     if name == "bfloat16":  # the upper half of a float32
         bits = stored.view(np.uint16).astype(np.uint32) << 16
-        return bits.view(np.float32).astype(np.float64)
-    return stored.astype(np.float64)
+        stored = bits.view(np.float32)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is still only a NaN
+        return stored.astype(np.float64)
 
 
 def narrowed(values: NDArray[np.float64], name: str) -> Array:
