@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..support.files import atomic_path
+from ..support.tensors import StateDict, TensorType
 from . import safetensors, state_npz
 from .archive import PathLike, damage, zip_of
 
-__all__ = ["SUFFIXES", "StateFile", "TensorType", "judge_state_target", "open_state", "save_state"]
+__all__ = ["SUFFIXES", "judge_state_target", "open_state", "save_state"]
 
 SUFFIXES = (".safetensors", ".npz")
 Array = np.ndarray[Any, Any]
@@ -32,33 +33,8 @@ _NUMPY = {
 _FORMAT = {name: word for word, name in _NUMPY.items()}
 
 
-class TensorType(NamedTuple):
-    """A tensor's type (NumPy's name, "bfloat16", or the format's word for what is only carried) and shape."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
-class StateFile(NamedTuple):
-    """An open state dict.
-
-    Attributes
-    ----------
-    tensors : dict
-        Type and shape of every tensor by name.
-    metadata : dict
-        The file's notes; .npz has none.
-    read : callable
-        ``read(name)`` gives a tensor's values: bfloat16 as uint16, what NumPy has no type for as bytes.
-    """
-
-    tensors: dict[str, TensorType]
-    metadata: dict[str, str]
-    read: Callable[[str], Array]
-
-
 @contextmanager
-def open_state(path: PathLike) -> Iterator[StateFile]:
+def open_state(path: PathLike) -> Iterator[StateDict]:
     """Open a state dict, judged whole but for the tensors' values; the suffix says which format it is.
 
     Raises
@@ -110,7 +86,7 @@ def save_state(
     tensors : mapping
         Type and shape by name.
     read : callable
-        Gives the values of one tensor, as `StateFile.read` does.
+        Gives the values of one tensor, as `StateDict.read` does.
     metadata : mapping, optional
         Texts for the header; .npz has no room for them.
     force : bool
@@ -126,7 +102,7 @@ def save_state(
             safetensors.write(file, types, metadata or {}, lambda name: _little_endian(read(name)))
 
 
-def _open_safetensors(file: BufferedReader) -> StateFile:
+def _open_safetensors(file: BufferedReader) -> StateDict:
     header = safetensors.read_header(file)
     tensors = {
         name: TensorType(_NUMPY.get(tensor.dtype, tensor.dtype), tensor.shape)
@@ -136,14 +112,14 @@ def _open_safetensors(file: BufferedReader) -> StateFile:
     def read(name: str) -> Array:
         return _as_array(safetensors.read_tensor(file, header, name), header.tensors[name])
 
-    return StateFile(tensors, header.metadata, read)
+    return StateDict(tensors, header.metadata, read)
 
 
-def _open_npz(file: BufferedReader) -> StateFile:
+def _open_npz(file: BufferedReader) -> StateDict:
     archive = zip_of(file, "a state dict")
     shapes = state_npz.read_shapes(archive)
     tensors = {name: TensorType(dtype.name, shape) for name, (dtype, shape) in shapes.items()}
-    return StateFile(tensors, {}, lambda name: state_npz.read_array(archive, name))
+    return StateDict(tensors, {}, lambda name: state_npz.read_array(archive, name))
 
 
 def _as_array(raw: Array, tensor: safetensors.Tensor) -> Array:

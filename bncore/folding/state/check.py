@@ -1,0 +1,105 @@
+"""Does a folded pair still compute the same? The formulas of norm and operation on random patches, in float64.
+
+Uses nothing of the algebra: the stored results are compared with what the stored originals compute one after another.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..algebra import Array64
+from .norms import NormValues
+
+__all__ = ["Check", "Operation", "compare"]
+
+PATCHES = 32
+
+
+class Check(NamedTuple):
+    """How far a folded operation is from the original one.
+
+    Attributes
+    ----------
+    max_abs_error : float
+        Largest ``|folded - original|``.
+    max_rel_error : float
+        Largest of these over the sum of the absolute values that make up the output: rounding alone gives half the
+        storage type's eps.
+    agrees : bool
+        Whether every difference is within the tolerance.
+    """
+
+    max_abs_error: float
+    max_rel_error: float
+    agrees: bool
+
+
+class Operation(NamedTuple):
+    """A linear operation in float64 between two norms, either of which may be missing.
+
+    Attributes
+    ----------
+    weight : array
+    bias : (out,) or None
+    groups : int
+    transposed : bool
+    before, after : NormValues or None
+    """
+
+    weight: Array64
+    bias: Array64 | None
+    groups: int
+    transposed: bool
+    before: NormValues | None
+    after: NormValues | None
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Size of one patch: (in, taps of the kernel)."""
+        inputs = self.weight.shape[0] if self.transposed else self.weight.shape[1] * self.groups
+        return inputs, int(np.prod(self.weight.shape[2:]))
+
+    def __call__(self, patches: Array64) -> Array64:
+        """One output (n, out) of every patch (n, in, taps)."""
+        x = patches if self.before is None else self.before(patches)
+        y = self._linear(x, self.weight)
+        if self.bias is not None:
+            y = y + self.bias
+        return y if self.after is None else self.after(y)
+
+    def size(self, patches: Array64) -> Array64:
+        """Sum of the absolute values that make up each output, (n, out)."""
+        x = np.abs(patches)
+        if self.before is not None:
+            x = x + np.abs(self.before(np.zeros_like(patches[:1])))
+        total = self._linear(x, np.abs(self.weight))
+        for bias in (self.bias, None if self.after is None else self.after.bias):
+            total = total if bias is None else total + np.abs(bias)
+        return total
+
+    def _linear(self, x: Array64, weight: Array64) -> Array64:
+        n, groups = len(x), self.groups
+        grouped = x.reshape(n, groups, -1, x.shape[-1])
+        w = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+        product = "ngit,giot->ngo" if self.transposed else "ngit,goit->ngo"
+        return np.einsum(product, grouped, w, optimize=True).reshape(n, -1)
+
+
+def compare(
+    original: Operation, folded: Operation, rng: np.random.Generator, rtol: float, atol: float
+) -> Check:
+    """Run both on random patches, spread as a norm before them expects.
+
+    They agree where ``|folded - original| <= atol + rtol·size``, size as in `Operation.size` of the folded one.
+    """
+    patches = rng.standard_normal((PATCHES, *original.taps))
+    if original.before is not None:
+        std = np.sqrt(np.maximum(original.before.var, 0.0))
+        patches = patches * std[:, None] + original.before.mean[:, None]
+    error = np.abs(folded(patches) - original(patches))
+    size = folded.size(patches)
+    relative = np.divide(error, size, out=np.zeros_like(error), where=size > 0)
+    agrees = bool((error <= atol + rtol * size).all())  # a NaN does not
+    return Check(float(error.max(initial=0.0)), float(relative.max(initial=0.0)), agrees)

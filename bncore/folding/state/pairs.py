@@ -1,0 +1,189 @@
+"""Which norm goes with which linear operation, on which side: found by name and shape, or given.
+
+A state dict has no graph. What names and shapes leave open is decided by blocks of the same kind where these agree,
+and else not at all: it is listed with what it could be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ..report import Kept
+from .modules import Linear, Modules, Norm
+from .names import LinearNames, pool_of, sounds_transposed
+from .readings import Reading, readings
+
+__all__ = ["Candidate", "Pair", "candidates_by_name", "resolve"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Two paths that may belong together; None is what is not known.
+
+    Attributes
+    ----------
+    norm, linear : str
+    direction : "after", "before" or None
+        Where the norm is.
+    kind : str or None
+        One of `readings.KINDS`.
+    eps : float or None
+        Of the norm; None is the one for all.
+    unpadded : bool
+        Known to be a convolution without padding.
+    given : bool
+        By the user, not by name.
+    """
+
+    norm: str
+    linear: str
+    direction: str | None = None
+    kind: str | None = None
+    eps: float | None = None
+    unpadded: bool = False
+    given: bool = False
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A norm and a linear operation that belong together."""
+
+    norm: Norm
+    linear: Linear
+    reading: Reading
+    eps: float | None
+    unpadded: bool
+    given: bool
+
+
+def candidates_by_name(modules: Modules) -> list[Candidate]:
+    """What the names suggest, for every norm."""
+    names = LinearNames(modules.linears)
+    return [
+        Candidate(norm, guess.linear, "after" if guess.follows else None)
+        for norm in modules.norms
+        for guess in names.beside(norm)
+    ]
+
+
+def resolve(
+    modules: Modules,
+    candidates: Iterable[Candidate],
+    kinds: Mapping[str, str],
+    unpaired: str = "no linear operation goes with it by name",
+) -> tuple[list[Pair], list[Kept]]:
+    """Decide about candidates; ``kinds`` says of linear operations, by path, what they are, and ``unpaired`` why a
+    norm has no candidate.
+
+    Returns
+    -------
+    pairs : list of Pair
+    kept : list of Kept
+        Every norm without a pair, with the reason.
+    """
+    open_: dict[str, dict[Candidate, list[Reading]]] = {norm: {} for norm in modules.norms}
+    for candidate in candidates:
+        linear, channels = modules.linears[candidate.linear], modules.norms[candidate.norm].channels
+        candidate = replace(candidate, kind=candidate.kind or kinds.get(candidate.linear))
+        found = readings(linear.shape, channels, candidate.kind, candidate.direction)
+        open_[candidate.norm][candidate] = found
+    votes = _votes(open_)
+    pairs: list[Pair] = []
+    kept: list[Kept] = []
+    for path, options in open_.items():
+        norm = modules.norms[path]
+        try:
+            if not options:
+                raise _Undecided(unpaired)
+            chosen = _choose(modules, norm, options, votes)
+        except _Undecided as reason:
+            kept.append(Kept(path, str(reason), "kept"))
+            continue
+        pairs += [
+            Pair(norm, modules.linears[c.linear], reading, c.eps, c.unpadded, c.given)
+            for c, reading in chosen
+        ]
+    return _without_rivals(pairs, kept)
+
+
+class _Undecided(Exception):
+    """The reason why a norm has no pair."""
+
+
+def _choose(
+    modules: Modules,
+    norm: Norm,
+    options: Mapping[Candidate, list[Reading]],
+    votes: Mapping[str, set[Reading]],
+) -> list[tuple[Candidate, Reading]]:
+    fitting = {candidate: found for candidate, found in options.items() if found}
+    if not fitting:
+        raise _Undecided(_misfit(modules, norm, next(iter(options))))
+    given = all(candidate.given for candidate in fitting)
+    if len(fitting) > 1 and not given:
+        several = " or ".join(candidate.linear for candidate in fitting)
+        raise _Undecided(f"ambiguous: by name it goes with {several}")
+    if given and len(fitting) < len(options):
+        raise _Undecided(_misfit(modules, norm, next(c for c in options if c not in fitting)))
+    return [(candidate, _decide(candidate, fitting[candidate], votes)) for candidate in fitting]
+
+
+def _decide(
+    candidate: Candidate, found: list[Reading], votes: Mapping[str, set[Reading]]
+) -> Reading:
+    """The one reading of a candidate, by itself or by what blocks of its kind agree on."""
+    path, reading = candidate.linear, found[0]
+    if len(found) > 1:
+        reading = _agreed(path, found, votes.get(pool_of(path), set()))
+    if reading.kind == "conv_transpose" and candidate.kind is None:
+        raise _Undecided(
+            f"{path} fits as a transposed convolution only: --kind {path}=conv_transpose says that it is one"
+        )
+    if reading.direction == "before" and not candidate.given:
+        raise _Undecided(
+            f"by its channels it comes before {path}: give the pair if nothing is between them"
+        )
+    return reading
+
+
+def _agreed(path: str, found: list[Reading], votes: set[Reading]) -> Reading:
+    maybe_transposed = any(reading.kind == "conv_transpose" for reading in found)
+    if len(votes) == 1 and not (maybe_transposed and sounds_transposed(path)):
+        (reading,) = votes
+        if reading in found:
+            return reading
+    could = " or ".join(map(str, found))
+    hint = f" (--kind {path}=conv or {path}=conv_transpose says which)" if maybe_transposed else ""
+    raise _Undecided(f"ambiguous: by its shape {path} is {could}{hint}")
+
+
+def _votes(open_: Mapping[str, Mapping[Candidate, list[Reading]]]) -> dict[str, set[Reading]]:
+    """What shapes say beyond doubt, by kind of block."""
+    votes: dict[str, set[Reading]] = {}
+    for options in open_.values():
+        fitting = [(c, found) for c, found in options.items() if found]
+        if len(fitting) == 1 and len(fitting[0][1]) == 1:
+            candidate, (reading,) = fitting[0]
+            votes.setdefault(pool_of(candidate.linear), set()).add(reading)
+    return votes
+
+
+def _misfit(modules: Modules, norm: Norm, candidate: Candidate) -> str:
+    shape = list(modules.linears[candidate.linear].shape)
+    return f"it has {norm.channels} channels, {candidate.linear} has a weight of shape {shape}"
+
+
+def _without_rivals(pairs: list[Pair], kept: list[Kept]) -> tuple[list[Pair], list[Kept]]:
+    """No linear operation has two norms on one side."""
+    claims: dict[tuple[str, str], list[str]] = {}
+    for pair in pairs:
+        claims.setdefault((pair.linear.path, pair.reading.direction), []).append(pair.norm.path)
+    rivals = {
+        norm: f"ambiguous: {' and '.join(norms)} both go with {linear}"
+        for (linear, _), norms in claims.items()
+        if len(norms) > 1
+        for norm in norms
+    }
+    kept = kept + [Kept(norm, why, "kept") for norm, why in rivals.items()]
+    return [pair for pair in pairs if pair.norm.path not in rivals], kept
