@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IN",
         help="a net saved by bncore (.npz), a state dict (.safetensors, .npz) or an ONNX model (.onnx)",
     )
-    parser.add_argument("target", nargs="?", metavar="OUT", help="where to save the folded one")
+    parser.add_argument(
+        "destination", nargs="?", metavar="OUT", help="where to save the folded one"
+    )
     parser.add_argument("--out", metavar="FILE", help="the same as OUT")
     parser.add_argument(
         "--dry-run", action="store_true", help="only say what would be done; OUT is not needed"
@@ -62,9 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.target is not None and args.out is not None:
+    if args.destination is not None and args.out is not None:
         raise ValueError("OUT and --out are two names for one file: give one of them")
-    args.out = args.target if args.out is None else args.out
+    args.out = args.destination if args.out is None else args.out
     if args.out is None and not args.dry_run:
         raise ValueError("where to? give OUT, or --out FILE, or --dry-run")
     kind = kind_of(args.source)
