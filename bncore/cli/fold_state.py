@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    _remark(args, bool(lost))
+    _remark(args, section, bool(lost))
     note(args, f"saved {args.out}" if written else "dry run: nothing was written")
     return 0
 
@@ -92,8 +92,15 @@ def _judge_target(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.out}: IN is never written to, give another file")
 
 
-def _remark(args: argparse.Namespace, lost: bool) -> None:
+def _remark(args: argparse.Namespace, section: dict[str, Any], lost: bool) -> None:
     """What a state dict cannot tell, and what was assumed."""
+    doubtful = sum("--kind" in item["why"] for item in section["kept"])
+    if doubtful:
+        note(
+            args,
+            f"{doubtful} norms stay because shapes do not tell transposed convolutions from others: "
+            "--kind '*=conv' if the model has none",
+        )
     how = "pairs were found by names and shapes" if args.pairs == "auto" else "pairs are as given"
     note(
         args,

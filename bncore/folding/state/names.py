@@ -93,7 +93,7 @@ def is_norm_name(path: str) -> bool:
 
 
 def sounds_transposed(path: str) -> bool:
-    """Whether a name speaks of transposed convolutions or of going up, where these are found."""
+    """Whether a name speaks of transposed convolutions, or of going up, where these are found."""
     return _TRANSPOSED.search(path) is not None
 
 

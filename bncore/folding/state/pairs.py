@@ -1,7 +1,7 @@
 """Which norm goes with which linear operation, on which side: found by name and shape, or given.
 
-A state dict has no graph. What names and shapes leave open is decided by blocks of the same kind where these agree,
-and else not at all: it is listed with what it could be.
+A state dict has no graph. Whether a norm is before or after a square operation is decided by blocks of the same kind
+where these agree; what else names and shapes leave open is not decided at all: it is listed with what it could be.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from .names import LinearNames, pool_of, sounds_transposed
 from .readings import Reading, readings
 
 __all__ = ["Candidate", "Pair", "candidates_by_name", "resolve"]
+
+# every norm's candidates, and what each of these can be
+Open = dict[str, "dict[Candidate, list[Reading]]"]
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,10 @@ def resolve(
     kept : list of Kept
         Every norm without a pair, with the reason.
     """
-    open_: dict[str, dict[Candidate, list[Reading]]] = {norm: {} for norm in modules.norms}
-    for candidate in candidates:
-        linear, channels = modules.linears[candidate.linear], modules.norms[candidate.norm].channels
-        candidate = replace(candidate, kind=candidate.kind or kinds.get(candidate.linear))
-        found = readings(linear.shape, channels, candidate.kind, candidate.direction)
-        open_[candidate.norm][candidate] = found
+    known = [replace(c, kind=c.kind or kinds.get(c.linear)) for c in candidates]
+    open_ = _readings(modules, known, doubt_groups=False)
+    if _has_transposed(modules, open_, kinds):
+        open_ = _readings(modules, known, doubt_groups=True)
     votes = _votes(open_)
     pairs: list[Pair] = []
     kept: list[Kept] = []
@@ -105,6 +106,24 @@ def resolve(
             for c, reading in chosen
         ]
     return _without_rivals(pairs, kept)
+
+
+def _readings(modules: Modules, candidates: Iterable[Candidate], *, doubt_groups: bool) -> Open:
+    """What every candidate of every norm can be."""
+    found: Open = {norm: {} for norm in modules.norms}
+    for c in candidates:
+        shape, channels = modules.linears[c.linear].shape, modules.norms[c.norm].channels
+        fits = readings(shape, channels, c.kind, c.direction, doubt_groups=doubt_groups)
+        found[c.norm][c] = fits
+    return found
+
+
+def _has_transposed(modules: Modules, open_: Open, kinds: Mapping[str, str]) -> bool:
+    """Whether anything speaks of transposed convolutions: a name, what the user says, a shape."""
+    if "conv_transpose" in kinds.values() or any(map(sounds_transposed, modules.linears)):
+        return True
+    every = (found for options in open_.values() for found in options.values() if found)
+    return any(all(r.kind == "conv_transpose" for r in found) for found in every)
 
 
 class _Undecided(Exception):
@@ -148,24 +167,25 @@ def _decide(
 
 
 def _agreed(path: str, found: list[Reading], votes: set[Reading]) -> Reading:
-    maybe_transposed = any(reading.kind == "conv_transpose" for reading in found)
-    if len(votes) == 1 and not (maybe_transposed and sounds_transposed(path)):
-        (reading,) = votes
-        if reading in found:
-            return reading
+    """What blocks of its kind say of its direction. Of its kind they say nothing: encoders have mirrored decoders."""
+    several_kinds = len({reading.kind for reading in found}) > 1
+    if not several_kinds and len(votes) == 1 and votes <= set(found):
+        return next(iter(votes))
     could = " or ".join(map(str, found))
-    hint = f" (--kind {path}=conv or {path}=conv_transpose says which)" if maybe_transposed else ""
+    hint = f" (--kind {path}=conv or {path}=conv_transpose says which)" if several_kinds else ""
     raise _Undecided(f"ambiguous: by its shape {path} is {could}{hint}")
 
 
-def _votes(open_: Mapping[str, Mapping[Candidate, list[Reading]]]) -> dict[str, set[Reading]]:
-    """What shapes say beyond doubt, by kind of block."""
+def _votes(open_: Open) -> dict[str, set[Reading]]:
+    """What shapes say beyond doubt, by kind of block. Only blocks that are numbered are several of a kind."""
     votes: dict[str, set[Reading]] = {}
     for options in open_.values():
         fitting = [(c, found) for c, found in options.items() if found]
         if len(fitting) == 1 and len(fitting[0][1]) == 1:
             candidate, (reading,) = fitting[0]
-            votes.setdefault(pool_of(candidate.linear), set()).add(reading)
+            pool = pool_of(candidate.linear)
+            if "#" in pool:
+                votes.setdefault(pool, set()).add(reading)
     return votes
 
 

@@ -25,15 +25,22 @@ class Reading(NamedTuple):
     direction: str
 
     def __str__(self) -> str:
-        return f"a {_WORDS[self.kind]} with the norm {self.direction} it"
+        side = "before" if self.direction == "after" else "after"
+        return f"a {_WORDS[self.kind]} {side} it"
 
 
 def readings(
-    shape: tuple[int, ...], channels: int, kind: str | None = None, direction: str | None = None
+    shape: tuple[int, ...],
+    channels: int,
+    kind: str | None = None,
+    direction: str | None = None,
+    *,
+    doubt_groups: bool = False,
 ) -> list[Reading]:
     """All readings of a weight that fit a norm of so many channels, given its kind or direction where known.
 
-    Where the kind is not known, what is unlikely is left out (see `_conv_before` and the two after it).
+    Where the kind is not known, what is unlikely is left out (see `_conv_before` and the two after it);
+    ``doubt_groups`` leaves less out: the net may have transposed convolutions with groups.
     """
     if len(shape) == 2:
         fits = {
@@ -44,8 +51,10 @@ def readings(
     else:
         fits = {
             Reading("conv", "after"): shape[0] == channels,
-            Reading("conv", "before"): _conv_before(shape, channels, kind, direction),
-            Reading("conv_transpose", "after"): _transposed_after(shape, channels, kind),
+            Reading("conv", "before"): _conv_before(shape, channels, direction),
+            Reading("conv_transpose", "after"): _transposed_after(
+                shape, channels, kind, doubt_groups
+            ),
             Reading("conv_transpose", "before"): _transposed_before(
                 shape, channels, kind, direction
             ),
@@ -57,21 +66,21 @@ def readings(
     ]
 
 
-def _conv_before(
-    shape: tuple[int, ...], channels: int, kind: str | None, direction: str | None
-) -> bool:
-    """Groups other than one or one per channel only where the kind or the direction is known."""
-    usual = shape[1] in (1, channels) or kind is not None or direction is not None
+def _conv_before(shape: tuple[int, ...], channels: int, direction: str | None) -> bool:
+    """Groups other than one or one per channel only where the direction is known."""
+    usual = shape[1] in (1, channels) or direction is not None
     return usual and _can_be_grouped(channels, shape[1], shape[0])
 
 
-def _transposed_after(shape: tuple[int, ...], channels: int, kind: str | None) -> bool:
-    """Of unknown kind: not with groups if it can be a convolution, nor if it can be one with one channel per group,
-    where both scale the same numbers.
+def _transposed_after(
+    shape: tuple[int, ...], channels: int, kind: str | None, doubt_groups: bool
+) -> bool:
+    """Of unknown kind: if it can be a convolution too, only without groups, or where these are to be doubted; and
+    not with one channel per group, where both scale the same numbers.
     """
     fits = _can_be_grouped(channels, shape[1], shape[0])
     if kind is None and shape[0] == channels:
-        return shape[1] == channels > 1
+        return fits and shape[1] > 1 and (doubt_groups or shape[1] == channels)
     return fits
 
 
