@@ -10,20 +10,12 @@ import argparse
 import importlib
 import importlib.util
 from types import ModuleType
-from typing import Any, NamedTuple
 
+from .kind_options import add_own, judge_own
 from .model_kind import KINDS, kind_of
 from .options import add_common, non_negative, non_negative_int
 
 __all__ = ["add_arguments", "run"]
-
-
-class _Option(NamedTuple):
-    """An option of one kind of files: what it is called, where its value goes, and what that is without it."""
-
-    flag: str
-    dest: str
-    default: Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,13 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{what} difference allowed, of models and state dicts (default: what rounding explains)",
         )
     add_common(parser)
-    own: dict[str, list[_Option]] = {}
-    for kind, name in KINDS.items():
+    for kind in KINDS:
         module = _module(kind)
         if module is not None:
-            group = parser.add_argument_group(f"for {name}")
-            own[kind] = _own_options(parser, group, module)
-    parser.set_defaults(own=own)
+            add_own(parser, kind, module.add_arguments)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +59,10 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None and not args.dry_run:
         raise ValueError("where to? give OUT, or --out FILE, or --dry-run")
     kind = kind_of(args.source)
-    _judge_options(args, kind)
+    judge_own(args, kind)
+    for flag in ("rtol", "atol"):
+        if kind == "net" and getattr(args, flag) is not None:
+            raise ValueError(f"--{flag} is not for {KINDS[kind]}: --tolerance is")
     module = _module(kind)
     if module is None:
         raise ValueError(f"{args.source}: {KINDS[kind]} cannot be folded by this version")
@@ -82,35 +74,3 @@ def _module(kind: str) -> ModuleType | None:
     """The file that folds this kind."""
     name = f"{__package__}.fold_{kind}"
     return importlib.import_module(name) if importlib.util.find_spec(name) else None
-
-
-def _own_options(
-    parser: argparse.ArgumentParser, group: argparse._ArgumentGroup, module: ModuleType
-) -> list[_Option]:
-    """Let a kind add its options, and take away their defaults: what is there after parsing was given."""
-    before = len(parser._actions)
-    module.add_arguments(group)
-    options = []
-    for action in parser._actions[before:]:
-        default = action.default
-        if isinstance(default, str) and callable(action.type):
-            default = action.type(default)
-        options.append(_Option(action.option_strings[-1], action.dest, default))
-        action.default = argparse.SUPPRESS
-    return options
-
-
-def _judge_options(args: argparse.Namespace, kind: str) -> None:
-    """Refuse what was given for another kind, and fill in the defaults of this one."""
-    for other, options in args.own.items():
-        for option in options:
-            if hasattr(args, option.dest) and other != kind:
-                raise ValueError(
-                    f"{option.flag} is for {KINDS[other]}, and {args.source} is {KINDS[kind]}"
-                )
-            if other == kind:
-                setattr(args, option.dest, getattr(args, option.dest, option.default))
-    if kind == "net":
-        for flag in ("rtol", "atol"):
-            if getattr(args, flag) is not None:
-                raise ValueError(f"--{flag} is not for {KINDS[kind]}: --tolerance is")
