@@ -31,12 +31,22 @@ class NormValues(NamedTuple):
 
     def __call__(self, x: Array64) -> Array64:
         """The norm in evaluation, channels on axis 1."""
-        shape = (1, -1) + (1,) * (x.ndim - 2)
+        mean, bias, scale = self._beside(x, self.mean, self.bias, self._scale())
+        return (x - mean) * scale + bias
+
+    def size(self, x: Array64) -> Array64:
+        """Sum of the absolute values that make up each output, of inputs of absolute value x."""
+        mean, bias, scale = self._beside(x, *map(np.abs, (self.mean, self.bias, self._scale())))
+        return (x + mean) * scale + bias
+
+    def _scale(self) -> Array64:
+        """``weight/sqrt(var + eps)``; a channel without variance and eps is its bias."""
         std = np.sqrt(self.var + self.eps)
-        # a channel without variance and eps is its bias
-        scale = np.divide(self.weight, std, out=np.zeros_like(std), where=std > 0)
-        centred = x - self.mean.reshape(shape)
-        return centred * scale.reshape(shape) + self.bias.reshape(shape)
+        return np.divide(self.weight, std, out=np.zeros_like(std), where=std > 0)
+
+    @staticmethod
+    def _beside(x: Array64, *values: Array64) -> tuple[Array64, ...]:
+        return tuple(a.reshape((1, -1) + (1,) * (x.ndim - 2)) for a in values)
 
 
 class StoredNorm(NamedTuple):
