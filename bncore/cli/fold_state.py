@@ -10,6 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..thread_limits import threads
 from .options import note
 from .report import emit_json, table
 from .state_pairs import add_pair_options, find_pairs
@@ -44,16 +45,17 @@ def run(args: argparse.Namespace) -> int:
         check_target(args.out, args.force)
     with open_state(args.source) as state:
         pairs, kept = find_pairs(args, find_modules(state.tensors))
-        folded = fold_state(
-            state,
-            pairs,
-            kept,
-            eps=args.eps,
-            keep_norm=args.keep_norm,
-            rtol=args.rtol,
-            atol=args.atol,
-            seed=args.seed or 0,
-        )
+        with threads(1):  # many small products: more threads would wait for each other
+            folded = fold_state(
+                state,
+                pairs,
+                kept,
+                eps=args.eps,
+                keep_norm=args.keep_norm,
+                rtol=args.rtol,
+                atol=args.atol,
+                seed=args.seed or 0,
+            )
         section = _section(folded)
         written = section["agree"] and not args.dry_run
         if not args.dry_run:

@@ -5,6 +5,7 @@ Uses nothing of the algebra: the stored results are compared with what the store
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from .norms import NormValues
 __all__ = ["Check", "Operation", "compare"]
 
 PATCHES = 32
+BLOCK = 1 << 20  # weights at a time
 NOISE = 64 * np.finfo(np.float64).eps  # of sums of many thousand terms, which mostly cancels
 
 
@@ -60,30 +62,40 @@ class Operation(NamedTuple):
     def taps(self) -> tuple[int, ...]:
         """Size of one patch: (in, taps of the kernel)."""
         inputs = self.weight.shape[0] if self.transposed else self.weight.shape[1] * self.groups
-        return inputs, int(np.prod(self.weight.shape[2:]))
+        return inputs, math.prod(self.weight.shape[2:])
 
     def __call__(self, patches: Array64) -> Array64:
         """One output (n, out) of every patch (n, in, taps)."""
         x = patches if self.before is None else self.before(patches)
-        y = self._linear(x, self.weight)
+        y = self._linear(x)
         if self.bias is not None:
-            y = y + self.bias
+            y += self.bias
         return y if self.after is None else self.after(y)
 
     def size(self, patches: Array64) -> Array64:
         """Sum of the absolute values that make up each output, (n, out)."""
         x = np.abs(patches)
-        x = x if self.before is None else self.before.size(x)
-        y = self._linear(x, np.abs(self.weight))
-        y = y if self.bias is None else y + np.abs(self.bias)
+        y = self._linear(x if self.before is None else self.before.size(x), absolute=True)
+        if self.bias is not None:
+            y += np.abs(self.bias)
         return y if self.after is None else self.after.size(y)
 
-    def _linear(self, x: Array64, weight: Array64) -> Array64:
+    def _linear(self, x: Array64, *, absolute: bool = False) -> Array64:
+        """The products of patches and weights, some outputs at a time: no copy of a large weight is made."""
         n, groups = len(x), self.groups
-        grouped = x.reshape(n, groups, -1, x.shape[-1])
-        w = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
-        product = "ngit,giot->ngo" if self.transposed else "ngit,goit->ngo"
-        return np.einsum(product, grouped, w, optimize=True).reshape(n, -1)
+        w = self.weight.reshape(
+            groups, -1, *self.weight.shape[1:2], math.prod(self.weight.shape[2:])
+        )
+        w = w.swapaxes(1, 2) if self.transposed else w  # (groups, out, in, taps)
+        outputs = w.shape[1]
+        rows = x.reshape(n, groups, -1).swapaxes(0, 1)
+        y = np.empty((groups, n, outputs))
+        step = max(1, BLOCK // max(1, w[:, :1].size))
+        for begin in range(0, outputs, step):
+            part = w[:, begin : begin + step]
+            part = (np.abs(part) if absolute else part).reshape(groups, part.shape[1], -1)
+            y[:, :, begin : begin + step] = rows @ part.swapaxes(1, 2)
+        return y.swapaxes(0, 1).reshape(n, -1)
 
 
 def compare(

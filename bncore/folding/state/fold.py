@@ -123,6 +123,9 @@ class _Folder:
         """One norm into every operation that it is paired with, or FoldRefused; returns the rule."""
         norm = pairs[0].norm
         for pair in pairs:
+            if pair.linear.others:
+                unknown = ", ".join(pair.linear.others)
+                raise FoldRefused(f"{pair.linear.path} has tensors of unknown use: {unknown}")
             self._sharing.judge(pair.linear.weight, pair.linear.bias, *norm.tensors)
         values = read_norm(self._state, norm, eps)
         taken, left = _share_out(pairs, values.affine(), self._drop)

@@ -15,6 +15,7 @@ from .names import is_norm_name
 
 __all__ = ["Linear", "Modules", "Norm", "find_modules"]
 
+NORM_MEMBERS = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 NO_STATISTICS = "it has no running statistics: it normalizes by those of its input"
 
 
@@ -32,6 +33,8 @@ class Linear:
     dtype : str
         Of the weight.
     bias_size : int
+    others : tuple of str
+        Members beside weight and bias, of which folding knows nothing.
     """
 
     path: str
@@ -40,6 +43,7 @@ class Linear:
     shape: tuple[int, ...]
     dtype: str
     bias_size: int = 0
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def _linear(path: str, own: Mapping[str, TensorType]) -> Linear:
     weight, bias = own["weight"], own.get("bias")
     name = None if bias is None else _join(path, "bias")
     size = 0 if bias is None else math.prod(bias.shape)
-    return Linear(path, _join(path, "weight"), name, weight.shape, weight.dtype, size)
+    others = tuple(sorted(own.keys() - {"weight", "bias"}))
+    return Linear(path, _join(path, "weight"), name, weight.shape, weight.dtype, size, others)
 
 
 def _add_norm(found: Modules, path: str, own: Mapping[str, TensorType]) -> None:
@@ -99,6 +104,10 @@ def _add_norm(found: Modules, path: str, own: Mapping[str, TensorType]) -> None:
         if needed not in own:
             found.unusable[path] = f"{needed} is missing"
             return
+    others = own.keys() - NORM_MEMBERS
+    if others:
+        found.unusable[path] = f"it has tensors of unknown use: {', '.join(sorted(others))}"
+        return
     shapes = {
         m: own[m].shape for m in ("running_mean", "running_var", "weight", "bias") if m in own
     }

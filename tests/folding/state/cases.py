@@ -42,7 +42,9 @@ def fold(arrays, *, pairs=None, kinds=(), **options):
 
 def kept(arrays, **options):
     """Reasons by norm."""
-    return {entry.path: entry.why for entry in fold(arrays, **options).report.kept}
+    state = StateDict.of(arrays) if isinstance(arrays, dict) else arrays
+    reasons = {entry.path: entry.why for entry in fold(state, **options).report.kept}
+    return reasons | find_modules(state.tensors).unusable
 
 
 def values(state):

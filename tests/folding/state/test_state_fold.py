@@ -220,6 +220,13 @@ def test_integers_and_odd_biases_are_refused(rng):
     assert "has shape [5]" in kept(arrays | {"0.bias": np.ones(5, np.float32)})["1"]
 
 
+def test_modules_with_tensors_of_unknown_use_are_refused(rng):
+    arrays = linear(rng, "0", (6, 8), bias=6) | norm(rng, "1", 6)
+    extra = np.ones((6, 2), np.float32)
+    assert kept(arrays | {"0.lora_A": extra})["1"] == "0 has tensors of unknown use: lora_A"
+    assert kept(arrays | {"1.gate": extra})["1"] == "it has tensors of unknown use: gate"
+
+
 def test_shared_weights_are_refused(rng):
     arrays = linear(rng, "a.0", (6, 8)) | norm(rng, "a.1", 6)
     arrays |= {"b.weight": arrays["a.0.weight"].copy()}
