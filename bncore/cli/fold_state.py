@@ -96,6 +96,8 @@ def _judge_target(args: argparse.Namespace) -> None:
 
 def _remark(args: argparse.Namespace, section: dict[str, Any], lost: bool) -> None:
     """What a state dict cannot tell, and what was assumed."""
+    if not section["folded"] and not section["kept"]:
+        note(args, "no norms: nothing is called running_mean and running_var")
     doubtful = sum("--kind" in item["why"] for item in section["kept"])
     if doubtful:
         note(

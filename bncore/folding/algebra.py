@@ -24,8 +24,10 @@ Array64 = NDArray[np.float64]
 SUBNORMAL_SHARE = 0.1
 # A forward fold adds s·x and -s·center after rounding, where the norm subtracted first. Their
 # common part may cost this much of one standard deviation: means up to 256 standard deviations away
-# in float32, any in float64.
+# in float32, any in float64. Half types have no more than a few digits to begin with: there the
+# common part must be of the size of what it is taken from.
 CANCELLATION = 2.0**-15
+CANCELLATION_HALF = 16.0  # scaled deviations
 
 
 class FoldRefused(ValueError):
@@ -281,8 +283,10 @@ def check_forward(affine: Affine, dtype: DTypeLike) -> None:
     center thousands of standard deviations from 0 nothing of x is left. Backward folds are not
     concerned: the unfolded output is rounded there as well.
     """
-    lost = np.abs(affine.scale * affine.center) * float_type(dtype).eps
-    if lost.size and lost.max() > CANCELLATION:
+    eps = float_type(dtype).eps
+    lost = np.abs(affine.scale * affine.center) * eps
+    limit = CANCELLATION if eps < CANCELLATION else CANCELLATION_HALF * eps
+    if lost.size and lost.max() > limit:
         channel = int(np.argmax(lost))
         distance = abs(affine.scale[channel] * affine.center[channel])
         raise FoldRefused(

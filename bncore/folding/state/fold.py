@@ -111,8 +111,13 @@ class _Folder:
 
     def __init__(self, state: StateDict, drop: bool, tolerance: Tolerance, seed: int) -> None:
         self._state, self._drop, self._tolerance, self._seed = state, drop, tolerance, seed
-        matrices = (name for name, tensor in state.tensors.items() if len(tensor.shape) >= 2)
-        self._sharing = Sharing(state, matrices)
+        # what random numbers make different: weights of operations, and a norm's means
+        telling = (
+            name
+            for name, tensor in state.tensors.items()
+            if len(tensor.shape) >= 2 or name.endswith("running_mean")
+        )
+        self._sharing = Sharing(state, telling)
         self._work: dict[str, Work] = {}  # by the name of the weight
         self._small: dict[str, Stored] = {}  # new biases and norms
         self._gone: set[str] = set()

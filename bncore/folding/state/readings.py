@@ -42,6 +42,8 @@ def readings(
     Where the kind is not known, what is unlikely is left out (see `_conv_before` and the two after it);
     ``doubt_groups`` leaves less out: the net may have transposed convolutions with groups.
     """
+    if 0 in shape:
+        return []
     if len(shape) == 2:
         fits = {
             Reading("linear", "after"): shape[0] == channels,
@@ -94,6 +96,6 @@ def _transposed_before(
 
 def _can_be_grouped(channels: int, per_group: int, other_side: int) -> bool:
     """Whether so many channels are groups of ``per_group``, and the channels of the other side as many groups."""
-    if channels == 0 or per_group == 0 or channels % per_group:
+    if channels == 0 or channels % per_group:
         return False
     return other_side % (channels // per_group) == 0

@@ -16,7 +16,7 @@ from ..algebra import FoldRefused
 
 __all__ = ["Sharing"]
 
-FEWEST = 16  # so many equal numbers are no coincidence, unless they are all the same
+FEWEST = 4  # so many equal numbers are no coincidence, unless they are all the same
 
 
 class Sharing:
@@ -25,17 +25,17 @@ class Sharing:
     Parameters
     ----------
     state : StateDict
-    weights : iterable of str
-        Names of all tensors that may be shared; only those of equal types and shapes are read.
+    names : iterable of str
+        All tensors that may be shared; only those of equal types and shapes are read.
     """
 
-    def __init__(self, state: StateDict, weights: Iterable[str]) -> None:
+    def __init__(self, state: StateDict, names: Iterable[str]) -> None:
         self._state = state
         self._dropped = {
             kept: name for name, kept in state.metadata.items() if kept in state.tensors
         }
         self._alike: dict[object, list[str]] = {}
-        for name in weights:
+        for name in names:
             self._alike.setdefault(state.tensors[name], []).append(name)
         self._digests: dict[str, bytes | None] = {}
 

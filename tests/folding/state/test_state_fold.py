@@ -233,6 +233,8 @@ def test_shared_weights_are_refused(rng):
     assert kept(arrays)["a.1"] == "a.0.weight is equal to b.weight, bit for bit: it may be shared"
     arrays["b.weight"][0, 0] += 1
     assert kept(arrays) == {}
+    twin = {name.replace("a.1", "c"): a.copy() for name, a in arrays.items() if "a.1." in name}
+    assert "a.1.running_mean is equal to c.running_mean" in kept(arrays | twin)["a.1"]
     zeros = {name: np.zeros_like(a) for name, a in arrays.items() if a.ndim == 2}
     assert kept(arrays | zeros) == {}  # equal by chance
 

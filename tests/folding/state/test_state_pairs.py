@@ -43,7 +43,7 @@ SHAPES = [
     ((8, 2, 3, 3), 4, {"direction": "before"}, ["conv before"]),
     ((8, 4, 3, 3), 8, {"direction": "before"}, ["conv before", "conv_transpose before"]),
     ((8, 3, 3, 3), 5, {}, []),
-    ((8, 0, 3, 3), 0, {}, []),
+    ((8, 0, 3, 3), 8, {}, []),
 ]  # fmt: skip
 
 
