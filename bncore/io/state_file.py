@@ -61,7 +61,7 @@ def judge_state_target(path: PathLike, tensors: Mapping[str, TensorType]) -> Non
     if suffix not in SUFFIXES:
         raise ValueError(f"{os.fspath(path)}: a state dict is saved as {' or '.join(SUFFIXES)}")
     for name, (dtype, _) in tensors.items():
-        if suffix == ".npz" and not hasattr(np, dtype):
+        if suffix == ".npz" and not _is_of_numpy(dtype):
             raise ValueError(
                 f"{os.fspath(path)}: .npz cannot hold {name!r} of type {dtype}: save as .safetensors"
             )
@@ -133,6 +133,13 @@ def _as_array(raw: Array, tensor: safetensors.Tensor) -> Array:
 
 def _little_endian(values: Array) -> Array:
     return values.astype(values.dtype.newbyteorder("<"), copy=False)
+
+
+def _is_of_numpy(name: str) -> bool:
+    try:
+        return np.dtype(name).name == name
+    except TypeError:
+        return False
 
 
 def _suffix(path: PathLike) -> str:
