@@ -136,10 +136,12 @@ def _little_endian(values: Array) -> Array:
 
 
 def _is_of_numpy(name: str) -> bool:
+    """Also where another package has taught NumPy the name: .npz would not say what the bits are."""
     try:
-        return np.dtype(name).name == name
+        dtype = np.dtype(name)
     except TypeError:
         return False
+    return dtype.name == name and dtype.kind in "biufc"
 
 
 def _suffix(path: PathLike) -> str:
