@@ -43,35 +43,26 @@ def add_pair_options(parser: argparse._ActionsContainer) -> None:
 def find_pairs(args: argparse.Namespace, modules: Modules) -> tuple[list[Pair], list[Kept]]:
     """The pairs that the options give, and every norm without one with the reason."""
     from ..folding import state
-    from ..folding.report import Kept
+    from ..folding.state.given import kinds_of
 
+    told = args.pairs == "auto" or "->" in args.pairs
+    pairs, source = (args.pairs, "--pairs") if told else (_lines(args.pairs), args.pairs)
     try:
-        kinds = state.kinds_of(args.kind, modules)
+        kinds_of(args.kind, modules)
     except ValueError as error:
         raise ValueError(f"--kind: {error}") from None
-    if args.pairs == "auto":
-        pairs, kept = state.resolve(modules, state.candidates_by_name(modules), kinds)
-    else:
-        given = _given(args.pairs, modules)
-        pairs, kept = state.resolve(modules, given, kinds, "--pairs does not name it")
-    kept += [Kept(path, why, "kept") for path, why in modules.unusable.items()]
-    return pairs, kept
+    try:
+        return state.find_pairs(modules, pairs, args.kind)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
 
 
-def _given(text: str, modules: Modules) -> list:
-    from ..folding import state
-
-    if "->" in text:
-        try:
-            return state.candidates_by_rule(text, modules)
-        except ValueError as error:
-            raise ValueError(f"--pairs: {error}") from None
-    path = Path(text)
-    if not path.is_file():
+def _lines(path: str) -> list[str]:
+    if not Path(path).is_file():
         raise ValueError(
-            f"--pairs: expected auto, a file or a rule PATTERN -> TEMPLATE, got {text!r}, which is no file"
+            f"--pairs: expected auto, a file or a rule PATTERN -> TEMPLATE, got {path!r}, which is no file"
         )
     try:
-        return state.candidates_from_lines(path.read_text(encoding="utf-8").splitlines(), modules)
+        return Path(path).read_text(encoding="utf-8").splitlines()
     except ValueError as error:
-        raise ValueError(f"{text}: {error}") from None
+        raise ValueError(f"{path}: {error}") from None

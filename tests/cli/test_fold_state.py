@@ -100,7 +100,7 @@ def test_pairs_by_file_and_by_rule(call: Command, source: Path, tmp_path: Path) 
     pairs.write_text("conv2 -> bn2 eps=0.1\n")
     result = call("fold", source, "--dry-run", "--json", "--pairs", pairs).json["fold"]
     assert [item["path"] for item in result["folded"]] == ["bn2"]
-    assert result["kept"][0]["why"] == "--pairs does not name it"
+    assert result["kept"][0]["why"] == "no pair names it"
     rule = r"conv(\d) -> bn\1"
     assert (
         call("fold", source, "--dry-run", "--json", "--pairs", rule).json["fold"]["norms_left"] == 0

@@ -78,7 +78,7 @@ def test_pairs_and_their_options_are_those_of_fold(call: Command, tmp_path: Path
     state = arrays() | {"fc.weight": np.ones((2, 4), np.float32)}
     path = write(tmp_path / "s.npz", state)
     rows = call("inspect", path, "--json", "--pairs", "bn2 -> fc").json["rows"]
-    assert rows[0]["why"] == "--pairs does not name it" and rows[0]["producer"] == ""
+    assert rows[0]["why"] == "no pair names it" and rows[0]["producer"] == ""
     assert rows[1]["consumers"] == ["fc"] and rows[1]["why"].startswith("into fc (norm → linear")
 
 

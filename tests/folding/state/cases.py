@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bncore import functional as F
-from bncore.folding.state import candidates_by_name, find_modules, fold_state, resolve
-from bncore.folding.state.given import candidates_from_lines, kinds_of
+from bncore.folding.state import find_modules, find_pairs, fold_state
 from bncore.support.floats import FLOATS, narrowed, widened
 from bncore.support.tensors import StateDict
 
@@ -32,19 +31,16 @@ def linear(rng, path, shape, dtype="float32", bias=0):
     return tensors | ({f"{path}.bias": rng.normal(size=bias).astype(dtype)} if bias else {})
 
 
-def fold(arrays, *, pairs=None, kinds=(), **options):
+def fold(arrays, *, pairs="auto", kinds=(), **options):
     """Fold arrays with pairs by name, or by the lines given."""
     state = StateDict.of(arrays) if isinstance(arrays, dict) else arrays
     modules = find_modules(state.tensors)
-    found = candidates_by_name(modules) if pairs is None else candidates_from_lines(pairs, modules)
-    return fold_state(state, *resolve(modules, found, kinds_of(kinds, modules)), **options)
+    return fold_state(state, *find_pairs(modules, pairs, kinds), **options)
 
 
 def kept(arrays, **options):
     """Reasons by norm."""
-    state = StateDict.of(arrays) if isinstance(arrays, dict) else arrays
-    reasons = {entry.path: entry.why for entry in fold(state, **options).report.kept}
-    return reasons | find_modules(state.tensors).unusable
+    return {entry.path: entry.why for entry in fold(arrays, **options).report.kept}
 
 
 def values(state):

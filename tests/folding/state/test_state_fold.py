@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bncore.folding import fold_linear, fold_state_dict
 from bncore.folding.state import check
 from bncore.support.floats import FLOATS
 from tests.folding.state.cases import (
@@ -296,3 +297,40 @@ def test_folding_an_identity_again_changes_nothing_that_matters(rng):
     again = fold(once.state)
     for name in once.state.tensors:
         assert (again.state.read(name) == once.state.read(name)).all(), name
+
+
+@pytest.mark.parametrize("keep_norm", ["identity", "drop"])
+def test_one_call_folds_arrays(rng, keep_norm):
+    arrays = linear(rng, "0", (6, 8), bias=6) | norm(rng, "1", 6) | linear(rng, "3", (2, 6))
+    folded, report = fold_state_dict(arrays, keep_norm=keep_norm)
+    assert [entry.into for entry in report.folded] == ["0"]
+    expected = fold(arrays, keep_norm=keep_norm).state
+    assert folded.keys() == expected.tensors.keys()
+    assert all((folded[name] == expected.read(name)).all() for name in folded)
+    weight, bias = fold_linear(
+        arrays["0.weight"],
+        arrays["0.bias"],
+        *(arrays[f"1.{member}"] for member in ("running_mean", "running_var", "weight", "bias")),
+    )
+    assert (folded["0.weight"] == weight).all() and (folded["0.bias"] == bias).all()
+
+
+def test_one_call_takes_bfloat16_as_ml_dtypes_has_it(rng):
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    arrays = linear(rng, "0", (6, 8)) | norm(rng, "1", 6)
+    arrays = {n: a.astype(bfloat16) if a.dtype.kind == "f" else a for n, a in arrays.items()}
+    folded, report = fold_state_dict(arrays)
+    assert len(report.folded) == 1
+    assert {n: a.dtype for n, a in folded.items()} == {n: a.dtype for n, a in arrays.items()}
+
+
+def test_one_call_never_returns_what_differs(rng, monkeypatch):
+    from bncore.folding import algebra
+
+    arrays = linear(rng, "0", (6, 8), bias=6) | norm(rng, "1", 6)
+    right = algebra.into_output
+    monkeypatch.setattr(algebra, "into_output", lambda w, b, a: right(w * 1.01, b, a))
+    with pytest.raises(algebra.FoldRefused, match="differ by more than rounding at 1"):
+        fold_state_dict(arrays)
+    with pytest.raises(ValueError, match="is called 'x'"):
+        fold_state_dict(arrays, kinds=["x=conv"])

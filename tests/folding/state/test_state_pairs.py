@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bncore.folding.state import Reading, find_modules, readings
+from bncore.folding.state import Reading, find_modules
 from bncore.folding.state.given import candidates_by_rule, candidates_from_lines, kinds_of
+from bncore.folding.state.readings import readings
 from bncore.support.tensors import StateDict
 from tests.folding.state.cases import fold, kept, linear, norm
 
