@@ -317,14 +317,26 @@ def rounded(
     stored = narrowed(values, kind.name)
     if not np.isfinite(widened(stored, kind.name) if kind.name == "bfloat16" else stored).all():
         raise FoldRefused(f"the folded {name} would not be finite in {kind.name}")
-    nonzero = values != 0
-    lost = np.count_nonzero(nonzero & (np.abs(values) < kind.tiny))
-    if lost > subnormal_share * np.count_nonzero(nonzero):
-        raise FoldRefused(
-            f"{lost} of {np.count_nonzero(nonzero)} entries of the folded {name} would be subnormal in {kind.name}"
-        )
+    judge_subnormals(*subnormals(values, dtype), kind.name, name, subnormal_share)
     foreign = kind.name == "bfloat16" and not isinstance(dtype, str)
     return stored.view(np.dtype(dtype)) if foreign else stored
+
+
+def subnormals(values: Array64, dtype: DTypeLike) -> tuple[int, int]:
+    """How many values fall below the storage type's smallest normal number, of how many nonzero ones."""
+    nonzero = values != 0
+    lost = nonzero & (np.abs(values) < float_type(dtype).tiny)
+    return int(np.count_nonzero(lost)), int(np.count_nonzero(nonzero))
+
+
+def judge_subnormals(
+    lost: int, nonzero: int, dtype: str, name: str, share: float = SUBNORMAL_SHARE
+) -> None:
+    """Refuse what loses more than a share of its nonzero entries, counted whole or in parts."""
+    if lost > share * nonzero:
+        raise FoldRefused(
+            f"{lost} of {nonzero} entries of the folded {name} would be subnormal in {dtype}"
+        )
 
 
 def _as_float64(weight: ArrayLike, bias: ArrayLike | None, outputs: int) -> tuple[Array64, Array64]:

@@ -5,20 +5,22 @@ The arithmetic is algebra.py's; here is which rule of it a kind and a side need.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...support.floats import widened
+from ...support.floats import FLOATS, widened
 from ...support.tensors import StateDict
 from .. import algebra
 from ..algebra import Affine, Array64
 from .modules import Linear
 from .readings import Reading
 
-__all__ = ["Absorbed", "Weights", "absorbed", "read64"]
+__all__ = ["Absorbed", "Weights", "absorbed", "judge_type", "read64"]
+
+SLAB = 1 << 20  # weights in float64 at a time
 
 
 class Absorbed(NamedTuple):
@@ -57,42 +59,65 @@ def absorbed(
     FoldRefused
         When the storage type cannot hold the result.
     """
-    weight = read64(state, linear.weight)
     bias = None if linear.bias is None else read64(state, linear.bias)
-    if not np.isfinite(weight).all() or (bias is not None and not np.isfinite(bias).all()):
-        raise algebra.FoldRefused(f"{linear.path} holds NaN or infinity")
-    outputs = (
-        linear.shape[1] * groups if maps[0].reading.kind == "conv_transpose" else linear.shape[0]
-    )
+    transposed = maps[0].reading.kind == "conv_transpose"
+    outputs = linear.shape[1] * groups if transposed else linear.shape[0]
     if bias is not None and bias.shape != (outputs,):
         raise algebra.FoldRefused(f"{linear.bias} has shape {list(bias.shape)}, not [{outputs}]")
-    for taken in maps:
-        weight, bias = _apply(weight, bias, taken, groups)
-    stored = algebra.rounded(weight, linear.dtype, "weight")
+    judge_type(linear.weight, linear.dtype)
+    weight = state.read(linear.weight)
+    new, new_bias = np.empty_like(weight), np.empty(outputs)
+    lost = nonzero = 0
+    # the weight in parts, or it would be there in float64 several times; a transposed one has its outputs inside
+    whole = transposed or groups > 1
+    for part in [slice(None)] if whole else _slabs(weight):
+        values = widened(weight[part], linear.dtype)
+        shift = None if bias is None else bias[part]
+        if not np.isfinite(values).all() or (shift is not None and not np.isfinite(shift).all()):
+            raise algebra.FoldRefused(f"{linear.path} holds NaN or infinity")
+        for taken in maps:
+            values, shift = _apply(values, shift, taken, groups, part)
+        new[part] = algebra.rounded(values, linear.dtype, "weight", subnormal_share=1.0)
+        new_bias[part] = shift
+        found = algebra.subnormals(values, linear.dtype)
+        lost, nonzero = lost + found[0], nonzero + found[1]
+    algebra.judge_subnormals(lost, nonzero, linear.dtype, "weight")
     if not with_bias:
-        assert bias is None or not bias.any()
-        return Weights(stored, None)
+        assert not new_bias.any()
+        return Weights(new, None)
     dtype = linear.dtype if linear.bias is None else state.tensors[linear.bias].dtype
-    assert bias is not None
-    return Weights(stored, algebra.rounded(bias, dtype, "bias", subnormal_share=1.0))
+    return Weights(new, algebra.rounded(new_bias, dtype, "bias", subnormal_share=1.0))
+
+
+def _slabs(weight: np.ndarray[Any, Any]) -> Iterator[slice]:
+    """Runs of outputs."""
+    rows = max(1, SLAB // max(1, weight[:1].size))
+    yield from (slice(begin, begin + rows) for begin in range(0, len(weight), rows))
+
+
+def judge_type(name: str, kind: str) -> None:
+    """Refuse what is not of a floating type."""
+    if kind not in FLOATS:
+        raise algebra.FoldRefused(f"{name} is of type {kind}")
 
 
 def read64(state: StateDict, name: str) -> Array64:
     """A tensor's values in float64."""
     kind = state.tensors[name].dtype
-    if kind not in ("float16", "bfloat16", "float32", "float64"):
-        raise algebra.FoldRefused(f"{name} is of type {kind}")
+    judge_type(name, kind)
     return widened(state.read(name), kind)
 
 
 def _apply(
-    weight: Array64, bias: Array64 | None, taken: Absorbed, groups: int
+    weight: Array64, bias: Array64 | None, taken: Absorbed, groups: int, part: slice
 ) -> tuple[Array64, Array64]:
+    """One map into some of the outputs."""
     affine, (kind, direction) = taken
     if kind == "conv_transpose":
         if direction == "after":
             return algebra.into_transposed_output(weight, bias, affine, groups=groups)
         return algebra.into_transposed_input(weight, bias, affine, groups=groups)
     if direction == "after":
-        return algebra.into_output(weight, bias, affine)
+        own = Affine(affine.scale[part], affine.center[part], affine.shift[part])
+        return algebra.into_output(weight, bias, own)
     return algebra.into_input(weight, bias, affine, groups=groups)

@@ -6,10 +6,11 @@ Uses nothing of the algebra: the stored results are compared with what the store
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...support.floats import widened
 from ..algebra import Array64
 from .norms import NormValues
 
@@ -45,13 +46,17 @@ class Operation(NamedTuple):
     Attributes
     ----------
     weight : array
+        As stored.
+    dtype : str
+        What it is stored in.
     bias : (out,) or None
     groups : int
     transposed : bool
     before, after : NormValues or None
     """
 
-    weight: Array64
+    weight: np.ndarray[Any, Any]
+    dtype: str
     bias: Array64 | None
     groups: int
     transposed: bool
@@ -92,7 +97,7 @@ class Operation(NamedTuple):
         y = np.empty((groups, n, outputs))
         step = max(1, BLOCK // max(1, w[:, :1].size))
         for begin in range(0, outputs, step):
-            part = w[:, begin : begin + step]
+            part = widened(w[:, begin : begin + step], self.dtype)
             part = (np.abs(part) if absolute else part).reshape(groups, part.shape[1], -1)
             y[:, :, begin : begin + step] = rows @ part.swapaxes(1, 2)
         return y.swapaxes(0, 1).reshape(n, -1)

@@ -79,12 +79,12 @@ class Work:
         """Compare what the file holds with what it will hold, on random patches."""
         linear, kind = self.linear, float_type(self.linear.dtype)
         bias = None if linear.bias is None else read64(state, linear.bias)
-        original = self._operation(read64(state, linear.weight), bias, left=False)
+        original = self._operation(state.read(linear.weight), bias, left=False)
         bias = None
         if weights.bias is not None:
             stored = linear.dtype if linear.bias is None else state.tensors[linear.bias].dtype
             bias = widened(weights.bias, stored)
-        folded = self._operation(widened(weights.weight, kind.name), bias, left=True)
+        folded = self._operation(weights.weight, bias, left=True)
         rtol, atol = tolerance
         smallest = kind.tiny * kind.eps
         return compare(
@@ -101,4 +101,5 @@ class Work:
             for side in (self.sides.get("before"), self.sides.get("after"))
         )
         transposed = self.maps[0].reading.kind == "conv_transpose"
-        return Operation(weight, bias, self.groups, transposed, before, after)
+        dtype = self.linear.dtype
+        return Operation(weight, dtype, bias, self.groups, transposed, before, after)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from bncore.folding import fold_linear, fold_state_dict
-from bncore.folding.state import check
+from bncore.folding.state import absorb, check
 from bncore.support.floats import FLOATS
 from tests.folding.state.cases import (
     EPS,
@@ -277,7 +279,10 @@ def test_the_check_sees_every_input_and_tap(rng):
         for index in np.ndindex(weight.shape):
             other = weight.copy()
             other[index] += 0.01
-            pair = (check.Operation(w, None, 3, transposed, None, None) for w in (weight, other))
+            pair = (
+                check.Operation(w, "float64", None, 3, transposed, None, None)
+                for w in (weight, other)
+            )
             assert not check.compare(*pair, np.random.default_rng(0), 1e-6, 0.0).agrees
 
 
@@ -299,7 +304,40 @@ def test_folding_an_identity_again_changes_nothing_that_matters(rng):
         assert (again.state.read(name) == once.state.read(name)).all(), name
 
 
-@pytest.mark.parametrize("keep_norm", ["identity", "drop"])
+def test_large_weights_are_folded_in_parts_of_the_same_numbers(rng, monkeypatch):
+    arrays = linear(rng, "op", (50, 7, 3, 3), bias=50) | norm(rng, "a", 50) | norm(rng, "b", 7)
+    pairs = ["op -> a", "b -> op padding=0"]
+    whole = values(fold(arrays, pairs=pairs).state)
+    monkeypatch.setattr(absorb, "SLAB", 4 * 63 + 1)
+    monkeypatch.setattr(check, "BLOCK", 100)
+    result = fold(arrays, pairs=pairs)
+    assert all(found.agrees for found in result.checks.values())
+    assert all((values(result.state)[name] == whole[name]).all() for name in whole)
+
+
+def test_subnormal_weights_are_counted_over_all_parts(rng, monkeypatch):
+    arrays = linear(rng, "0", (40, 8)) | norm(rng, "1", 40)
+    arrays["0.weight"][::8] *= 1e-39  # an eighth; with parts of one row, all of some
+    monkeypatch.setattr(absorb, "SLAB", 8)
+    assert "40 of 320 entries of the folded weight would be subnormal" in kept(arrays)["1"]
+    arrays["0.weight"][8:] = 1.0
+    assert kept(arrays) == {}
+
+
+def test_a_large_weight_is_never_there_in_float64(rng, monkeypatch):
+    monkeypatch.setattr(absorb, "SLAB", 1 << 16)
+    monkeypatch.setattr(check, "BLOCK", 1 << 16)
+    rows = 3000
+    arrays = linear(rng, "0", (rows, 1000)) | norm(rng, "1", rows)
+    tracemalloc.start()
+    result = fold(arrays)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(result.report.folded) == 1
+    assert peak < 3 * arrays["0.weight"].nbytes
+
+
+@MODES
 def test_one_call_folds_arrays(rng, keep_norm):
     arrays = linear(rng, "0", (6, 8), bias=6) | norm(rng, "1", 6) | linear(rng, "3", (2, 6))
     folded, report = fold_state_dict(arrays, keep_norm=keep_norm)
