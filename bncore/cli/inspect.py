@@ -56,9 +56,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _of_net(args: argparse.Namespace) -> list[NormRow]:
     from ..folding.inspection import inspect_net
-    from ..io import load
+    from .inputs import load_net
 
-    return inspect_net(load(args.source))
+    net, meta = load_net(args.source)
+    shape = meta.get("input_shape")  # of one sample
+    return inspect_net(net, input_ndim=1 + len(shape) if isinstance(shape, list) else None)
 
 
 def _of_state(args: argparse.Namespace) -> list[NormRow]:

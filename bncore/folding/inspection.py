@@ -53,18 +53,20 @@ class NormRow:
         return {**vars(self), "findings": [entry._asdict() for entry in self.findings]}
 
 
-def inspect_net(net: L.Layer) -> list[NormRow]:
+def inspect_net(net: L.Layer, *, input_ndim: int | None = None) -> list[NormRow]:
     """One row for every norm of a net, in the order of the forward pass.
 
     Parameters
     ----------
     net : Layer
         Only read.
+    input_ndim : int, optional
+        Rank of the net's input, as `fold_net` takes it.
     """
-    _, report = fold_net(net)
+    _, report = fold_net(net, input_ndim=input_ndim)
     verdicts = {entry.path: (True, f"into {entry.into} ({entry.rule})") for entry in report.folded}
     verdicts |= {entry.path: (False, entry.why) for entry in report.kept}
-    places = {place.path: (chain, place) for chain, place in Net(net, None).chain.places()}
+    places = {place.path: (chain, place) for chain, place in Net(net, input_ndim).chain.places()}
     rows = []
     for path, layer in net.named_layers():
         if path not in verdicts:
