@@ -144,6 +144,21 @@ def fold_conv(
         As `fold_linear`, and for a shift before zero padding.
     TypeError, ValueError
         As `fold_linear`.
+
+    Examples
+    --------
+    PyTorch, where ``bn`` follows ``conv``::
+
+        parts = (conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.weight, bn.bias)
+        arrays = (part if part is None else part.detach().numpy() for part in parts)
+        weight, bias = fold_conv(*arrays, eps=bn.eps, groups=conv.groups)
+
+    Keras::
+
+        gamma, beta, mean, var = bn.get_weights()
+        kernel, bias = fold_conv(
+            conv.get_weights()[0], None, mean, var, gamma, beta, eps=bn.epsilon, groups=conv.groups, layout="keras"
+        )
     """
     w = _weight(weight, layout, 3, MOST_AXES)
     g = _groups(groups, w.shape[0], "output")

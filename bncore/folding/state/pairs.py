@@ -89,7 +89,7 @@ def resolve(
     open_ = _readings(modules, known, doubt_groups=False)
     if _has_transposed(modules, open_, kinds):
         open_ = _readings(modules, known, doubt_groups=True)
-    votes = _votes(open_)
+    votes = _Votes(modules, open_)
     pairs: list[Pair] = []
     kept: list[Kept] = []
     for path, options in open_.items():
@@ -134,7 +134,7 @@ def _choose(
     modules: Modules,
     norm: Norm,
     options: Mapping[Candidate, list[Reading]],
-    votes: Mapping[str, set[Reading]],
+    votes: _Votes,
 ) -> list[tuple[Candidate, Reading]]:
     fitting = {candidate: found for candidate, found in options.items() if found}
     if not fitting:
@@ -148,13 +148,11 @@ def _choose(
     return [(candidate, _decide(candidate, fitting[candidate], votes)) for candidate in fitting]
 
 
-def _decide(
-    candidate: Candidate, found: list[Reading], votes: Mapping[str, set[Reading]]
-) -> Reading:
+def _decide(candidate: Candidate, found: list[Reading], votes: _Votes) -> Reading:
     """The one reading of a candidate, by itself or by what blocks of its kind agree on."""
     path, reading = candidate.linear, found[0]
     if len(found) > 1:
-        reading = _agreed(path, found, votes.get(pool_of(path), set()))
+        reading = _agreed(path, found, votes.of(path))
     if reading.kind == "conv_transpose" and candidate.kind is None:
         raise _Undecided(
             f"{path} fits as a transposed convolution only: --kind {path}=conv_transpose says that it is one"
@@ -176,17 +174,32 @@ def _agreed(path: str, found: list[Reading], votes: set[Reading]) -> Reading:
     raise _Undecided(f"ambiguous: by its shape {path} is {could}{hint}")
 
 
-def _votes(open_: Open) -> dict[str, set[Reading]]:
-    """What shapes say beyond doubt, by kind of block. Only blocks that are numbered are several of a kind."""
-    votes: dict[str, set[Reading]] = {}
-    for options in open_.values():
-        fitting = [(c, found) for c, found in options.items() if found]
-        if len(fitting) == 1 and len(fitting[0][1]) == 1:
-            candidate, (reading,) = fitting[0]
-            pool = pool_of(candidate.linear)
-            if "#" in pool:
-                votes.setdefault(pool, set()).add(reading)
-    return votes
+class _Votes:
+    """What shapes say beyond doubt, by kind of block.
+
+    Blocks are of one kind if they are numbered places of one path, with operations and norms of the same names. A
+    place without a number is the only one of its kind.
+    """
+
+    def __init__(self, modules: Modules, open_: Open) -> None:
+        self._names: dict[str, set[str]] = {}
+        for path in (*modules.linears, *modules.norms):
+            parent, _, own = path.rpartition(".")
+            self._names.setdefault(parent, set()).add(own)
+        self._votes: dict[tuple[str, frozenset[str]], set[Reading]] = {}
+        for options in open_.values():
+            fitting = [(c, found) for c, found in options.items() if found]
+            if len(fitting) == 1 and len(fitting[0][1]) == 1:
+                candidate, (reading,) = fitting[0]
+                self._votes.setdefault(self._kind(candidate.linear), set()).add(reading)
+
+    def of(self, path: str) -> set[Reading]:
+        """All that blocks of the kind say in which an operation is."""
+        kind = self._kind(path)
+        return self._votes.get(kind, set()) if "#" in kind[0] else set()
+
+    def _kind(self, path: str) -> tuple[str, frozenset[str]]:
+        return pool_of(path), frozenset(self._names[path.rpartition(".")[0]])
 
 
 def _misfit(modules: Modules, norm: Norm, candidate: Candidate) -> str:

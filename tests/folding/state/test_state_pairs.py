@@ -124,6 +124,15 @@ def test_blocks_that_are_numbered_tell_the_side_of_their_square_members(rng):
     assert "ambiguous" in kept(split, kinds=["*=conv"])["layer1.0.bn1"]
 
 
+def test_blocks_with_other_members_are_of_another_kind(rng):
+    arrays = net(
+        rng, ("0.conv1", (16, 8, 3, 3)), ("0.bn1", 16),
+        ("1.conv1", (16, 16, 3, 3)), ("1.bn1", 16), ("1.conv2", (9, 16, 3, 3)), ("1.bn2", 9),
+        ("2.conv1", (8, 8, 3, 3)), ("2.bn1", 8), ("2.gate", (3, 8)),
+    )  # fmt: skip
+    assert set(folded(arrays, kinds=["*=conv"])) == {"0.bn1", "1.bn1", "1.bn2"}
+
+
 def test_flat_names_tell_nothing_of_each_other(rng):
     """A stem conv1 -> bn1 says nothing of a pre-activation bn2 -> conv2 beside it."""
     arrays = net(rng, ("conv1", (8, 3, 3, 3)), ("bn1", 8), ("conv2", (8, 8, 3, 3)), ("bn2", 8))
