@@ -10,10 +10,11 @@ import numpy as np
 from ...support.tensors import StateDict
 from ..algebra import FoldRefused
 from ..report import FoldReport, Kept
+from .candidates import candidates_by_name
 from .fold import fold_state
 from .given import candidates_by_rule, candidates_from_lines, kinds_of
 from .modules import Modules, find_modules
-from .pairs import Pair, candidates_by_name, resolve
+from .pairs import Pair, resolve
 
 __all__ = ["find_pairs", "fold_state_dict"]
 

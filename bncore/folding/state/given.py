@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .candidates import Candidate
 from .modules import Modules
-from .pairs import Candidate
 from .readings import KINDS
 
 __all__ = ["candidates_by_rule", "candidates_from_lines", "kinds_of"]

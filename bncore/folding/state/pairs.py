@@ -1,4 +1,4 @@
-"""Which norm goes with which linear operation, on which side: found by name and shape, or given.
+"""Decides which norm goes with which linear operation, on which side, of what names suggest or the user says.
 
 A state dict has no graph. Whether a norm is before or after a square operation is decided by blocks of the same kind
 where these agree; what else names and shapes leave open is not decided at all: it is listed with what it could be.
@@ -10,42 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..report import Kept
+from .candidates import Candidate, Open
 from .modules import Linear, Modules, Norm
-from .names import LinearNames, pool_of, sounds_transposed
+from .names import sounds_transposed
 from .readings import Reading, readings
+from .votes import Votes
 
-__all__ = ["Candidate", "Pair", "candidates_by_name", "resolve"]
-
-# every norm's candidates, and what each of these can be
-Open = dict[str, "dict[Candidate, list[Reading]]"]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Two paths that may belong together; None is what is not known.
-
-    Attributes
-    ----------
-    norm, linear : str
-    direction : "after", "before" or None
-        Where the norm is.
-    kind : str or None
-        One of `readings.KINDS`.
-    eps : float or None
-        Of the norm; None is the one for all.
-    unpadded : bool
-        Known to be a convolution without padding.
-    given : bool
-        By the user, not by name.
-    """
-
-    norm: str
-    linear: str
-    direction: str | None = None
-    kind: str | None = None
-    eps: float | None = None
-    unpadded: bool = False
-    given: bool = False
+__all__ = ["Pair", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -57,17 +28,6 @@ class Pair:
     reading: Reading
     eps: float | None
     unpadded: bool
-    given: bool
-
-
-def candidates_by_name(modules: Modules) -> list[Candidate]:
-    """What the names suggest, for every norm."""
-    names = LinearNames(modules.linears)
-    return [
-        Candidate(norm, guess.linear, "after" if guess.follows else None)
-        for norm in modules.norms
-        for guess in names.beside(norm)
-    ]
 
 
 def resolve(
@@ -89,7 +49,7 @@ def resolve(
     open_ = _readings(modules, known, doubt_groups=False)
     if _has_transposed(modules, open_, kinds):
         open_ = _readings(modules, known, doubt_groups=True)
-    votes = _Votes(modules, open_)
+    votes = Votes(modules, open_)
     pairs: list[Pair] = []
     kept: list[Kept] = []
     for path, options in open_.items():
@@ -102,7 +62,7 @@ def resolve(
             kept.append(Kept(path, str(reason), "kept"))
             continue
         pairs += [
-            Pair(norm, modules.linears[c.linear], reading, c.eps, c.unpadded, c.given)
+            Pair(norm, modules.linears[c.linear], reading, c.eps, c.unpadded)
             for c, reading in chosen
         ]
     return _without_rivals(pairs, kept)
@@ -134,7 +94,7 @@ def _choose(
     modules: Modules,
     norm: Norm,
     options: Mapping[Candidate, list[Reading]],
-    votes: _Votes,
+    votes: Votes,
 ) -> list[tuple[Candidate, Reading]]:
     fitting = {candidate: found for candidate, found in options.items() if found}
     if not fitting:
@@ -148,7 +108,7 @@ def _choose(
     return [(candidate, _decide(candidate, fitting[candidate], votes)) for candidate in fitting]
 
 
-def _decide(candidate: Candidate, found: list[Reading], votes: _Votes) -> Reading:
+def _decide(candidate: Candidate, found: list[Reading], votes: Votes) -> Reading:
     """The one reading of a candidate, by itself or by what blocks of its kind agree on."""
     path, reading = candidate.linear, found[0]
     if len(found) > 1:
@@ -172,34 +132,6 @@ def _agreed(path: str, found: list[Reading], votes: set[Reading]) -> Reading:
     could = " or ".join(map(str, found))
     hint = f" (--kind {path}=conv or {path}=conv_transpose says which)" if several_kinds else ""
     raise _Undecided(f"ambiguous: by its shape {path} is {could}{hint}")
-
-
-class _Votes:
-    """What shapes say beyond doubt, by kind of block.
-
-    Blocks are of one kind if they are numbered places of one path, with operations and norms of the same names. A
-    place without a number is the only one of its kind.
-    """
-
-    def __init__(self, modules: Modules, open_: Open) -> None:
-        self._names: dict[str, set[str]] = {}
-        for path in (*modules.linears, *modules.norms):
-            parent, _, own = path.rpartition(".")
-            self._names.setdefault(parent, set()).add(own)
-        self._votes: dict[tuple[str, frozenset[str]], set[Reading]] = {}
-        for options in open_.values():
-            fitting = [(c, found) for c, found in options.items() if found]
-            if len(fitting) == 1 and len(fitting[0][1]) == 1:
-                candidate, (reading,) = fitting[0]
-                self._votes.setdefault(self._kind(candidate.linear), set()).add(reading)
-
-    def of(self, path: str) -> set[Reading]:
-        """All that blocks of the kind say in which an operation is."""
-        kind = self._kind(path)
-        return self._votes.get(kind, set()) if "#" in kind[0] else set()
-
-    def _kind(self, path: str) -> tuple[str, frozenset[str]]:
-        return pool_of(path), frozenset(self._names[path.rpartition(".")[0]])
 
 
 def _misfit(modules: Modules, norm: Norm, candidate: Candidate) -> str:
