@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from .. import __version__
-from . import diagnose, fold, info, recalibrate, stats, train
+from . import diagnose, fold, info, inspect, recalibrate, stats, train
 from . import eval as eval_command
 from .options import Parser
 
@@ -25,6 +25,7 @@ _COMMANDS = {
     "diagnose": diagnose,
     "stats": stats,
     "fold": fold,
+    "inspect": inspect,
     "info": info,
 }
 

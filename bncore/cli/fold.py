@@ -1,97 +1,76 @@
-"""bncore fold: fold a saved net's norms into the layers around them, compare both, save."""
+"""bncore fold: fold norms into the operations around them, in nets, state dicts and ONNX models; check, save.
+
+Here: the options that all kinds of files have, and which kind a file is. What is done with each is in fold_net.py,
+fold_state.py and fold_onnx.py; an option of one kind is an error with another.
+"""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import Any
+import importlib
+import importlib.util
+from types import ModuleType
 
-from ..thread_limits import threads
-from .options import add_common, add_threads, non_negative, non_negative_int, note
-from .report import emit_json
+from .kind_options import add_own, judge_own
+from .model_kind import KINDS, kind_of
+from .options import add_common, non_negative, non_negative_int
 
 __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("net", metavar="NET", help="a net saved by bncore (.npz)")
     parser.add_argument(
-        "--out", required=True, metavar="FILE", help="where to save the folded net (.npz)"
+        "source",
+        metavar="IN",
+        help="a net saved by bncore (.npz), a state dict (.safetensors, .npz) or an ONNX model (.onnx)",
     )
     parser.add_argument(
-        "--check",
-        metavar="DATA",
-        help="compare on this data set's test part (default: random inputs)",
+        "destination", nargs="?", metavar="OUT", help="where to save the folded one"
     )
-    parser.add_argument("--target", metavar="COLUMN", help="target column, if DATA is a .csv file")
+    parser.add_argument("--out", metavar="FILE", help="the same as OUT")
     parser.add_argument(
-        "--input-shape",
-        metavar="C,H,W",
-        help="shape of one sample for random inputs, if the net's file does not say it",
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=non_negative,
-        metavar="T",
-        help="largest difference allowed, relative to the largest output (default: 1e-4; 1e-10 for float64 nets)",
+        "--dry-run", action="store_true", help="only say what would be done; OUT is not needed"
     )
     parser.add_argument(
         "--seed",
         type=non_negative_int,
         default=None,
         metavar="N",
-        help="of the split or the random inputs",
+        help="of the random inputs to compare on, or of the split of --check",
     )
-    add_threads(parser)
+    for flag, what in (("--rtol", "relative"), ("--atol", "absolute")):
+        parser.add_argument(
+            flag,
+            type=non_negative,
+            metavar="T",
+            help=f"{what} difference allowed, of models and state dicts (default: what rounding explains)",
+        )
     add_common(parser)
+    for kind in KINDS:
+        module = _module(kind)
+        if module is not None:
+            add_own(parser, kind, module.add_arguments)
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..folding import fold_net, verify
-    from ..io import save
-    from ..support.files import check_target
-    from .agreement import default_tolerance, fold_section, fold_text
-    from .inputs import dtype_of, load_net
-
-    check_target(args.out, args.force)
-    net, meta = load_net(args.net)
-    x = _inputs(args, net, meta)
-    tolerance = default_tolerance(dtype_of(net)) if args.tolerance is None else args.tolerance
-    with threads(args.threads):
-        folded, report = fold_net(net, input_ndim=x.ndim)
-        section = fold_section(report, verify(net, folded, x), tolerance)
-    if section["agree"]:
-        save(folded, args.out, meta=meta, force=args.force)
-    result: dict[str, Any] = {
-        "command": "fold",
-        "net": args.net,
-        "inputs": args.check or "random",
-        "samples": len(x),
-        "out": args.out if section["agree"] else None,
-        "fold": section,
-    }
-    if args.json:
-        emit_json(result)
-    else:
-        print(fold_text(result["fold"]))
-    if not section["agree"]:
-        print(
-            f"bncore: the folded net differs by {section['max_abs_error']:.3g} "
-            f"({section['max_rel_error']:.3g} of the largest output), allowed is {tolerance:.3g}; "
-            "nothing was saved",
-            file=sys.stderr,
-        )
-        return 1
-    note(args, f"saved {args.out}")
-    return 0
+    if args.destination is not None and args.out is not None:
+        raise ValueError("OUT and --out are two names for one file: give one of them")
+    args.out = args.destination if args.out is None else args.out
+    if args.out is None and not args.dry_run:
+        raise ValueError("where to? give OUT, or --out FILE, or --dry-run")
+    kind = kind_of(args.source)
+    judge_own(args, kind)
+    for flag in ("rtol", "atol"):
+        if kind == "net" and getattr(args, flag) is not None:
+            raise ValueError(f"--{flag} is not for {KINDS[kind]}: --tolerance is")
+    module = _module(kind)
+    if module is None:
+        raise ValueError(f"{args.source}: {KINDS[kind]} cannot be folded by this version")
+    code: int = module.run(args)
+    return code
 
 
-def _inputs(args: argparse.Namespace, net: Any, meta: dict[str, Any]) -> Any:
-    """Samples to compare both nets on: real ones if asked for, else random ones of the right shape."""
-    from .agreement import sample_inputs
-    from .inputs import dtype_of, input_shape, load_for_net
-
-    if args.check is not None:
-        args.data = args.check
-        return load_for_net(args, meta).x_test
-    return sample_inputs(input_shape(net, meta, args.input_shape), dtype_of(net), args.seed or 0)
+def _module(kind: str) -> ModuleType | None:
+    """The file that folds this kind."""
+    name = f"{__package__}.fold_{kind}"
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None

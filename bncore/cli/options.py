@@ -73,7 +73,7 @@ def add_common(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
         parser.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
-def add_threads(parser: argparse.ArgumentParser) -> None:
+def add_threads(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--threads",
         type=positive_int,

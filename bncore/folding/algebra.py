@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ..support.floats import float_type, narrowed, widened
 
 Array64 = NDArray[np.float64]
 
@@ -21,8 +24,10 @@ Array64 = NDArray[np.float64]
 SUBNORMAL_SHARE = 0.1
 # A forward fold adds s·x and -s·center after rounding, where the norm subtracted first. Their
 # common part may cost this much of one standard deviation: means up to 256 standard deviations away
-# in float32, any in float64.
+# in float32, any in float64. Half types have no more than a few digits to begin with: there the
+# common part must be of the size of what it is taken from.
 CANCELLATION = 2.0**-15
+CANCELLATION_HALF = 16.0  # scaled deviations
 
 
 class FoldRefused(ValueError):
@@ -278,20 +283,28 @@ def check_forward(affine: Affine, dtype: DTypeLike) -> None:
     center thousands of standard deviations from 0 nothing of x is left. Backward folds are not
     concerned: the unfolded output is rounded there as well.
     """
-    lost = np.abs(affine.scale * affine.center) * np.finfo(dtype).eps
-    if lost.size and lost.max() > CANCELLATION:
+    eps = float_type(dtype).eps
+    lost = np.abs(affine.scale * affine.center) * eps
+    limit = CANCELLATION if eps < CANCELLATION else CANCELLATION_HALF * eps
+    if lost.size and lost.max() > limit:
         channel = int(np.argmax(lost))
         distance = abs(affine.scale[channel] * affine.center[channel])
         raise FoldRefused(
             f"the mean of channel {channel} lies {distance:.3g} scaled deviations from 0: subtracting it "
-            f"after the product would cost precision in {np.dtype(dtype)}"
+            f"after the product would cost precision in {float_type(dtype).name}"
         )
 
 
 def rounded(
     values: Array64, dtype: DTypeLike, name: str, *, subnormal_share: float = SUBNORMAL_SHARE
-) -> NDArray[np.floating]:
+) -> NDArray[Any]:
     """Round float64 values to the storage type, once.
+
+    Parameters
+    ----------
+    dtype : dtype or str
+        float16, float32, float64 or bfloat16: ml_dtypes' type, or the name, which gives bits in
+        uint16.
 
     Raises
     ------
@@ -300,17 +313,30 @@ def rounded(
         fall below its smallest normal number (1 for a bias, to which a subnormal part is a rounding
         like any other).
     """
-    with np.errstate(over="ignore", under="ignore"):
-        result = values.astype(dtype)
-    if not np.isfinite(result).all():
-        raise FoldRefused(f"the folded {name} would not be finite in {result.dtype}")
+    kind = float_type(dtype)
+    stored = narrowed(values, kind.name)
+    if not np.isfinite(widened(stored, kind.name) if kind.name == "bfloat16" else stored).all():
+        raise FoldRefused(f"the folded {name} would not be finite in {kind.name}")
+    judge_subnormals(*subnormals(values, dtype), kind.name, name, subnormal_share)
+    foreign = kind.name == "bfloat16" and not isinstance(dtype, str)
+    return stored.view(np.dtype(dtype)) if foreign else stored
+
+
+def subnormals(values: Array64, dtype: DTypeLike) -> tuple[int, int]:
+    """How many values fall below the storage type's smallest normal number, of how many nonzero ones."""
     nonzero = values != 0
-    lost = np.count_nonzero(nonzero & (np.abs(values) < np.finfo(dtype).tiny))
-    if lost > subnormal_share * np.count_nonzero(nonzero):
+    lost = nonzero & (np.abs(values) < float_type(dtype).tiny)
+    return int(np.count_nonzero(lost)), int(np.count_nonzero(nonzero))
+
+
+def judge_subnormals(
+    lost: int, nonzero: int, dtype: str, name: str, share: float = SUBNORMAL_SHARE
+) -> None:
+    """Refuse what loses more than a share of its nonzero entries, counted whole or in parts."""
+    if lost > share * nonzero:
         raise FoldRefused(
-            f"{lost} of {np.count_nonzero(nonzero)} entries of the folded {name} would be subnormal in {result.dtype}"
+            f"{lost} of {nonzero} entries of the folded {name} would be subnormal in {dtype}"
         )
-    return result
 
 
 def _as_float64(weight: ArrayLike, bias: ArrayLike | None, outputs: int) -> tuple[Array64, Array64]:

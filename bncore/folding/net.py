@@ -7,6 +7,7 @@ remove exactly stays, and the report says why.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from .forward import Signal, absorb_after
 from .recurrent import RECURRENT, fold_inside, input_parameters
 from .report import Folded, FoldReport, Kept
 
-__all__ = ["fold_net"]
+__all__ = ["fold_net", "running_statistics"]
 
 OWN_STATISTICS = "it normalizes every sample by statistics of its own"
 Rule = Callable[[Chain, Place], list[Change]]
@@ -182,10 +183,14 @@ def _affine(place: Place) -> Affine:
     if norm.running_mean is None or norm.running_var is None:
         raise FoldRefused("it has no running statistics and normalizes by those of the batch")
     weight, bias = place.parameters()
-    var, eps = norm.running_var, norm.eps
+    return algebra.norm_affine(weight, bias, *running_statistics(norm))
+
+
+def running_statistics(norm: Any) -> tuple[Any, Any, float]:
+    """Mean, variance and eps of a norm that has running statistics."""
     if isinstance(norm, L.BatchRenorm):  # its standard deviation has eps in it
-        var, eps = norm.running_std.astype(np.float64) ** 2, 0.0
-    return algebra.norm_affine(weight, bias, norm.running_mean, var, eps)
+        return norm.running_mean, norm.running_std.astype(np.float64) ** 2, 0.0
+    return norm.running_mean, norm.running_var, norm.eps
 
 
 def _rule_name(rule: Rule, norm: str, changes: list[Change]) -> str:

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -24,11 +24,14 @@ from ..support.files import atomic_path
 __all__ = [
     "HEADER",
     "PathLike",
+    "damage",
     "judge_header",
     "open_archive",
     "read_array",
     "read_header",
     "write_archive",
+    "write_entry",
+    "zip_of",
 ]
 
 HEADER = "__bncore__"  # no state-dict name starts with an underscore, so it cannot collide
@@ -62,20 +65,30 @@ def open_archive(path: PathLike, what: str) -> Iterator[zipfile.ZipFile]:
     """The open file as a zip archive; damage found while it is used becomes one FileFormatError
     that names the file.
     """
+    with open(path, "rb") as file, damage(path), zip_of(file, what) as archive:
+        yield archive
+
+
+def zip_of(file: IO[bytes], what: str) -> zipfile.ZipFile:
+    """The zip archive in an open file, which must begin like one."""
+    start = file.read(4)
+    if start != b"PK\x03\x04":
+        raise FileFormatError(f"expected {what} (.npz), found {_kind(start)}")
+    return zipfile.ZipFile(file)
+
+
+@contextmanager
+def damage(path: PathLike) -> Iterator[None]:
+    """Whatever damaged bytes raise inside becomes one FileFormatError that names the file."""
     shown = os.fspath(path)
-    with open(path, "rb") as file:
-        try:
-            start = file.read(4)
-            if start != b"PK\x03\x04":
-                raise FileFormatError(f"expected {what} (.npz), found {_kind(start)}")
-            with zipfile.ZipFile(file) as archive:
-                yield archive
-        except FileFormatError as error:
-            raise FileFormatError(f"{shown}: {_line(error)}") from None
-        except zipfile.BadZipFile as error:
-            raise FileFormatError(f"{shown}: truncated or corrupt ({_line(error)})") from None
-        except _DAMAGE as error:
-            raise FileFormatError(f"{shown}: corrupt ({_line(error)})") from error
+    try:
+        yield
+    except FileFormatError as error:
+        raise FileFormatError(f"{shown}: {_line(error)}") from None
+    except zipfile.BadZipFile as error:
+        raise FileFormatError(f"{shown}: truncated or corrupt ({_line(error)})") from None
+    except _DAMAGE as error:
+        raise FileFormatError(f"{shown}: corrupt ({_line(error)})") from error
 
 
 def read_header(
@@ -114,6 +127,11 @@ def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None
         raise TypeError(
             f"{name} must have a dtype among {sorted(map(str, _DTYPES))}, got {array.dtype}"
         )
+    write_entry(archive, name, array)
+
+
+def write_entry(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    """One array as it is, uncompressed and without a date."""
     little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
     entry = zipfile.ZipInfo(
         f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0)
