@@ -1,0 +1,141 @@
+"""How far two models' outputs are apart, and what distance is rounding. Arrays only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["TOLERANCES", "OutputError", "Tolerance", "compare", "flatten"]
+
+
+class Tolerance(NamedTuple):
+    """Outputs agree where ``|folded - original| <= atol + rtol·max|original|``, the maximum over one output."""
+
+    rtol: float
+    atol: float
+
+
+TOLERANCES = {
+    11: Tolerance(1e-10, 1e-12),
+    1: Tolerance(1e-4, 1e-6),
+    10: Tolerance(2e-2, 1e-3),
+    16: Tolerance(1e-1, 1e-2),
+}
+"""By onnx's number of the coarsest floating type of a model (float64, float32, float16, bfloat16).
+
+Each operation rounds by half an eps, and errors of a net of some hundred layers, each a sum over some thousand products,
+grow to some hundred eps: measured on unfolded nets against float64 they reach 1e-5 in float32 (eps 1.2e-7). The defaults are
+ten times that, and the same multiple of eps in float64; halves, whose eps is 1e-3 and 8e-3, would be allowed everything
+that way and get some 20 eps. A wrong fold changes outputs by percents or more.
+"""
+UNEQUAL_SHARE = 1e-3
+"""Of the entries of an integer output (indices of the largest score, say) so many may differ: ties fall either way."""
+
+
+@dataclass
+class OutputError:
+    """One output over all inputs tried.
+
+    Attributes
+    ----------
+    max_abs, max_rel : float
+        Largest ``|folded - original|``; the largest share of max|original| it came to on one input.
+    original, folded : float or None
+        Distance of each from the float64 run, None where there is none.
+    trouble : str
+        Why it does not agree; empty if it does.
+    """
+
+    name: str
+    max_abs: float = 0.0
+    max_rel: float = 0.0
+    original: float | None = None
+    folded: float | None = None
+    trouble: str = ""
+
+    def add(self, other: OutputError) -> None:
+        """Take over what is larger."""
+        self.max_abs = _largest(self.max_abs, other.max_abs)
+        self.max_rel = _largest(self.max_rel, other.max_rel)
+        if other.original is not None and other.folded is not None:
+            self.original = _largest(self.original or 0.0, other.original)
+            self.folded = _largest(self.folded or 0.0, other.folded)
+        self.trouble = self.trouble or other.trouble
+
+
+def compare(name: str, original: Any, folded: Any, exact: Any, tolerance: Tolerance) -> OutputError:
+    """One output of one run; ``exact`` is the float64 run's, or None.
+
+    Beyond the tolerance an output still agrees if the folded model is at most twice as far from the float64 run as the
+    original: then its distance is the rounding of both.
+    """
+    found = OutputError(name)
+    parts, others = list(flatten(original)), list(flatten(folded))
+    exacts = [None] * len(parts) if exact is None else list(flatten(exact))
+    if len(parts) != len(others):
+        found.trouble = f"{len(parts)} values before, {len(others)} after"
+        return found
+    if len(exacts) != len(parts):
+        exacts = [None] * len(parts)
+    for a, b, e in zip(parts, others, exacts):
+        found.add(_compare_arrays(name, np.asarray(a), np.asarray(b), e, tolerance))
+    return found
+
+
+def flatten(value: Any) -> Iterator[Any]:
+    """The arrays of an output, which may be a sequence or maps of names to numbers."""
+    if isinstance(value, dict):
+        for key in value:
+            yield from flatten(value[key])
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from flatten(item)
+    elif value is not None:
+        yield value
+
+
+def _compare_arrays(
+    name: str, a: np.ndarray, b: np.ndarray, exact: Any, tolerance: Tolerance
+) -> OutputError:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return OutputError(name, trouble=f"{a.dtype} {a.shape} before, {b.dtype} {b.shape} after")
+    if a.dtype.kind not in "fV":
+        unequal = int(np.count_nonzero(a != b))
+        trouble = (
+            f"{unequal} of {a.size} entries differ" if unequal > UNEQUAL_SHARE * a.size else ""
+        )
+        return OutputError(name, trouble=trouble)
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    finite = np.isfinite(a)
+    if not np.array_equal(finite, np.isfinite(b)) or not np.array_equal(
+        a[~finite], b[~finite], equal_nan=True
+    ):
+        return OutputError(
+            name, float("nan"), float("nan"), trouble="NaN or infinity in different places"
+        )
+    a, b = a[finite], b[finite]
+    scale = float(np.abs(a).max(initial=0.0))
+    distance = _distance(a, b)
+    found = OutputError(name, distance, distance / scale if scale else distance)
+    if exact is not None and np.shape(exact) == finite.shape:
+        true = np.asarray(exact, np.float64)[finite]
+        found.original, found.folded = _distance(a, true), _distance(b, true)
+    if not distance <= tolerance.atol + tolerance.rtol * scale:
+        rounding = found.folded is not None and found.original is not None and found.original > 0
+        if not (rounding and found.folded <= 2 * found.original):  # type: ignore[operator]
+            found.trouble = (
+                f"differs by {distance:.3g} ({found.max_rel:.3g} of the largest value), allowed is "
+                f"{tolerance.atol + tolerance.rtol * scale:.3g}"
+            )
+    return found
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max(initial=0.0))
+
+
+def _largest(a: float, b: float) -> float:
+    return a if a != a or a >= b else b

@@ -1,0 +1,162 @@
+"""A model run in float64: by ONNX Runtime where it has all kernels, else by onnx's reference evaluator with convolutions and
+pooling of our own.
+
+The evaluator is a second opinion: whoever uses it compares it with ONNX Runtime's float32 answers first.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import kernels64
+from .runtime import CannotRun, Session
+from .twin import DOUBLE, NoTwin, twin
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from .inputs import Feed
+    from .store import Store
+
+__all__ = ["Float64Run", "float64_run"]
+
+Float64Run = Callable[["Feed"], dict[str, Any]]
+_SLOW_RESIZE = 1 << 18
+"""The evaluator resizes element by element: more than this many outputs take minutes."""
+
+
+def float64_run(
+    model: ModelProto, store: Store, feed: Feed, *, time_limit: float
+) -> tuple[Float64Run, str]:
+    """A function that runs the model in float64, and what runs it. ``feed`` is tried first.
+
+    Raises
+    ------
+    NoTwin
+        None can be had; the message says why.
+    """
+    double = twin(model, store, DOUBLE)
+    try:
+        session = Session(double.SerializeToString(), time_limit=time_limit)
+        session.run(as_float64(feed))
+        return lambda inputs: session.run(as_float64(inputs)), "ONNX Runtime"
+    except (CannotRun, ValueError):
+        pass
+    try:
+        return _evaluator(double), "onnx's reference evaluator with float64 convolutions of our own"
+    except Exception as error:  # anything at all: it is an opinion, not a judge
+        raise NoTwin(f"no float64 run: {' '.join(str(error).split())[:200]}") from None
+
+
+def as_float64(feed: Feed) -> Feed:
+    return {
+        name: array.astype(np.float64) if array.dtype.kind in "fV" else array
+        for name, array in feed.items()
+    }
+
+
+def _evaluator(double: ModelProto) -> Float64Run:
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(double, new_ops=_our_operators())
+    names = [output.name for output in double.graph.output]
+
+    def run(feed: Feed) -> dict[str, Any]:
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                return dict(zip(names, evaluator.run(None, as_float64(feed)), strict=True))
+        except Exception as error:
+            raise NoTwin(f"no float64 run: {' '.join(str(error).split())[:200]}") from None
+
+    return run
+
+
+def _our_operators() -> list[Any]:
+    """Operators that replace the evaluator's; a class's name is the operator's."""
+    from onnx.reference.op_run import OpRun
+    from onnx.reference.ops.op_resize import Resize as SlowResize
+
+    class Conv(OpRun):
+        def _run(self, x: Any, w: Any, b: Any = None, **given: Any) -> tuple[np.ndarray]:
+            a = _geometry(x, w.shape[2:], given)
+            y = kernels64.conv(
+                x,
+                w,
+                b,
+                pads=a["pads"],
+                stride=a["stride"],
+                dilation=a["dilation"],
+                groups=given.get("group") or 1,
+            )
+            return (y,)
+
+    class ConvTranspose(OpRun):
+        def _run(self, x: Any, w: Any, b: Any = None, **given: Any) -> tuple[np.ndarray]:
+            if given.get("output_shape") or given.get("auto_pad") not in (None, "NOTSET", "VALID"):
+                raise NotImplementedError("ConvTranspose with output_shape or SAME padding")
+            a = _geometry(x, w.shape[2:], given)
+            y = kernels64.conv_transpose(
+                x,
+                w,
+                b,
+                pads=a["pads"],
+                output_padding=given.get("output_padding") or [0] * len(a["stride"]),
+                stride=a["stride"],
+                dilation=a["dilation"],
+                groups=given.get("group") or 1,
+            )
+            return (y,)
+
+    class AveragePool(OpRun):
+        def _run(self, x: Any, **given: Any) -> tuple[np.ndarray]:
+            y = kernels64.average_pool(
+                x,
+                given["kernel_shape"],
+                **_geometry(x, given["kernel_shape"], given),
+                ceil=bool(given.get("ceil_mode")),
+                count_padding=bool(given.get("count_include_pad")),
+            )
+            return (y,)
+
+    class MaxPool(OpRun):
+        def _run(self, x: Any, **given: Any) -> tuple[np.ndarray]:
+            if len([name for name in self.onnx_node.output if name]) > 1:
+                raise NotImplementedError("MaxPool with indices")
+            y = kernels64.max_pool(
+                x,
+                given["kernel_shape"],
+                **_geometry(x, given["kernel_shape"], given),
+                ceil=bool(given.get("ceil_mode")),
+            )
+            return (y,)
+
+    class Resize(SlowResize):  # type: ignore[misc]
+        def _run(
+            self, x: Any, roi: Any = None, scales: Any = None, sizes: Any = None, **given: Any
+        ) -> Any:
+            grown = (
+                np.prod(scales) * x.size
+                if scales is not None and np.size(scales)
+                else np.prod(sizes)
+            )
+            if grown > _SLOW_RESIZE:
+                raise NotImplementedError("Resize of so many elements takes too long")
+            return super()._run(x, roi, scales, sizes, **given)
+
+    return [Conv, ConvTranspose, AveragePool, MaxPool, Resize]
+
+
+def _geometry(x: Any, kernel: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Strides, dilations and padding of a node, with their defaults."""
+    rank = len(kernel)
+    stride = list(given.get("strides") or [1] * rank)
+    dilation = list(given.get("dilations") or [1] * rank)
+    pads = kernels64.padding(
+        given.get("auto_pad") or "NOTSET", given.get("pads"), x.shape[2:], kernel, stride, dilation
+    )
+    return {"pads": pads, "stride": stride, "dilation": dilation}
