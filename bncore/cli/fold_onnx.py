@@ -82,9 +82,9 @@ def run(args: argparse.Namespace, *, fold: Any = None) -> int:
         dry_run=args.dry_run,
     )
     measure = _latency if args.latency else None
-    result = fold_file(args.source, args.target, options, fold=fold, measure=measure)
+    result = fold_file(args.source, args.out, options, fold=fold, measure=measure)
     if args.json:
-        head = {"command": "fold", "source": args.source, "target": args.target}
+        head = {"command": "fold", "source": args.source, "out": args.out}
         emit_json({**head, "dry_run": args.dry_run, **as_dict(result)})
     else:
         print(as_text(result))
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace, *, fold: Any = None) -> int:
     _draw(args, result.model)
     if result.verification.status == "not verified" and not args.no_verify:
         note(args, f"bncore: not verified: {result.verification.reason}")
-    note(args, f"saved {args.target}" if result.written else "dry run: nothing was written")
+    note(args, f"saved {args.out}" if result.written else "dry run: nothing was written")
     return 0
 
 
