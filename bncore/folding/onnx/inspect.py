@@ -128,7 +128,9 @@ def _rows(model: ModelProto, store: Store, findings: Callable[..., list[Any]]) -
             if node.op_type not in NORMS or node.domain not in ("", "ai.onnx"):
                 continue
             source = node.input[0]
-            outside = "input" if source in inputs else "constant" if source in constants else "outside"
+            outside = (
+                "input" if source in inputs else "constant" if source in constants else "outside"
+            )
             row = NormRow(
                 node.name or next(filter(None, node.output), node.op_type),
                 node.op_type,

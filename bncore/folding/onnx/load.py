@@ -17,7 +17,7 @@ from .external import is_external, judge_extents
 from .sizes import judge_tensor, storage_bytes
 from .skeleton import skeleton
 from .store import SPILL_FROM, Store
-from .walk import tensors
+from .walk import is_all_text, tensors
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -95,8 +95,6 @@ def file_errors(path: str) -> Iterator[None]:
         raise
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {_line(error)}") from None
-    except UnicodeDecodeError:
-        raise FileFormatError(f"{path}: corrupt (a name in it is not text)") from None
     except Exception as error:  # protobuf, onnx and ONNX Runtime have exceptions of many kinds
         raise FileFormatError(f"{path}: {_line(error)}") from error
 
@@ -125,6 +123,8 @@ def _parse(data: bytes) -> ModelProto:
         raise FileFormatError("not an ONNX model, or truncated or corrupt") from None
     if not model.HasField("graph") or not model.opset_import:
         raise FileFormatError("not an ONNX model, or truncated or corrupt (no graph or no opset)")
+    if not is_all_text(model):
+        raise FileFormatError("corrupt (a name in it is not text)")
     return model
 
 

@@ -114,7 +114,7 @@ def _applied(entry: Any) -> dict[str, Any]:
     return {
         "norm": _names(entry.norm),
         "rule": entry.rule,
-        "into": [into] if isinstance(into, str) else list(into),
+        "into": [_names(name) for name in ([into] if isinstance(into, str) else into)],
         "text": getattr(entry, "text", ""),
     }
 
@@ -124,5 +124,6 @@ def _kept(entry: Any) -> dict[str, str]:
 
 
 def _names(norm: Any) -> str:
-    """One norm's name, or those of several that one rewrite concerned."""
-    return norm if isinstance(norm, str) else ", ".join(norm)
+    """One norm's name, or those of several that one rewrite concerned, on one line."""
+    text = norm if isinstance(norm, str) else ", ".join(norm)
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-__all__ = ["messages", "tensors"]
+__all__ = ["is_all_text", "messages", "tensors"]
 
 
 def messages(message: Any) -> Iterator[Any]:
-    """The message itself and all messages inside it, in the order of their fields.
-
-    Reads every text field on the way: text that is not UTF-8 raises UnicodeDecodeError here and not somewhere later.
-    """
+    """The message itself and all messages inside it, in the order of their fields."""
     yield message
     for field, value in message.ListFields():
         if field.type != field.TYPE_MESSAGE:
@@ -33,3 +30,17 @@ def messages(message: Any) -> Iterator[Any]:
 def tensors(model: Any) -> Iterator[TensorProto]:
     """Every TensorProto of a model, graph, node or attribute, in a fixed order."""
     return (part for part in messages(model) if part.DESCRIPTOR.full_name == "onnx.TensorProto")
+
+
+def is_all_text(message: Any) -> bool:
+    """Whether every name and string field is UTF-8: protobuf hands out others as bytes, or raises when they are read."""
+    try:
+        return all(
+            isinstance(text, str)
+            for part in messages(message)
+            for field, value in part.ListFields()
+            if field.type == field.TYPE_STRING
+            for text in ([value] if isinstance(value, (str, bytes)) else value)
+        )
+    except UnicodeDecodeError:
+        return False
