@@ -13,7 +13,7 @@ FLOAT = TensorProto.FLOAT
 
 
 def initializer(name: str, values: Any, dtype: Any = np.float32) -> TensorProto:
-    return numpy_helper.from_array(np.ascontiguousarray(values, dtype), name)
+    return numpy_helper.from_array(np.asarray(values, dtype, order="C"), name)
 
 
 def norm_parameters(
