@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import kernels64
+from .resize64 import COORDINATES, resize
 from .runtime import CannotRun, Session
 from .twin import DOUBLE, NoTwin, twin
 
@@ -49,7 +50,7 @@ def float64_run(
     try:
         return _evaluator(double), "onnx's reference evaluator with float64 convolutions of our own"
     except Exception as error:  # anything at all: it is an opinion, not a judge
-        raise NoTwin(f"no float64 run: {' '.join(str(error).split())[:200]}") from None
+        raise NoTwin(f"{' '.join(str(error).split())[:200]}") from None
 
 
 def as_float64(feed: Feed) -> Feed:
@@ -71,7 +72,7 @@ def _evaluator(double: ModelProto) -> Float64Run:
                 warnings.simplefilter("ignore")
                 return dict(zip(names, evaluator.run(None, as_float64(feed)), strict=True))
         except Exception as error:
-            raise NoTwin(f"no float64 run: {' '.join(str(error).split())[:200]}") from None
+            raise NoTwin(f"{' '.join(str(error).split())[:200]}") from None
 
     return run
 
@@ -135,20 +136,58 @@ def _our_operators() -> list[Any]:
             )
             return (y,)
 
-    class Resize(SlowResize):  # type: ignore[misc]
-        def _run(
-            self, x: Any, roi: Any = None, scales: Any = None, sizes: Any = None, **given: Any
-        ) -> Any:
-            grown = (
-                np.prod(scales) * x.size
-                if scales is not None and np.size(scales)
-                else np.prod(sizes)
-            )
-            if grown > _SLOW_RESIZE:
-                raise NotImplementedError("Resize of so many elements takes too long")
-            return super()._run(x, roi, scales, sizes, **given)
+    class Resize(SlowResize):
+        def _run(self, x: Any, *more: Any, **given: Any) -> Any:
+            if len(more) == 1:  # opset 10: scales, and no choice of coordinates
+                given.update(coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+                return (_resized(x, more[0], None, given),)
+            _, scales, sizes = (*more, None, None, None)[:3]
+            y = _resized(x, scales, sizes, given)
+            return (y,) if y is not None else super()._run(x, *more, **given)
 
-    return [Conv, ConvTranspose, AveragePool, MaxPool, Resize]
+    class Upsample(OpRun):
+        def _run(self, x: Any, scales: Any = None, **given: Any) -> tuple[np.ndarray]:
+            given.update(coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+            return (_resized(x, given.get("scales") if scales is None else scales, None, given),)
+
+    class DequantizeLinear(OpRun):
+        def _run(self, x: Any, scale: Any, zero: Any = None, **given: Any) -> tuple[np.ndarray]:
+            if given.get("block_size"):
+                raise NotImplementedError("DequantizeLinear by blocks")
+            shape = [1] * x.ndim
+            if np.ndim(scale) and np.size(scale) > 1:
+                shape[given.get("axis", 1)] = -1
+            shifted = x.astype(np.float64) - (
+                0 if zero is None else zero.astype(np.float64).reshape(shape)
+            )
+            return ((shifted * scale.astype(np.float64).reshape(shape)).astype(scale.dtype),)
+
+    return [Conv, ConvTranspose, AveragePool, MaxPool, Resize, Upsample, DequantizeLinear]
+
+
+def _resized(x: Any, scales: Any, sizes: Any, given: dict[str, Any]) -> Any:
+    """By `resize` if it can; None for the slow evaluator."""
+    coordinates = given.get("coordinate_transformation_mode") or "half_pixel"
+    mode = str(given.get("mode") or "nearest")
+    odd = given.get("antialias") or given.get("axes") is not None
+    policy = given.get("keep_aspect_ratio_policy") or "stretch"
+    if scales is not None and np.size(scales):
+        factors = [float(scale) for scale in scales]
+        wanted = [int(np.floor(n * scale)) for n, scale in zip(x.shape, factors)]
+    else:
+        wanted = [int(size) for size in sizes]
+        factors = [size / n for size, n in zip(wanted, x.shape)]
+    if (
+        coordinates in COORDINATES
+        and mode in ("nearest", "linear")
+        and not odd
+        and policy == "stretch"
+    ):
+        nearest = given.get("nearest_mode") or "round_prefer_floor"
+        return resize(x, wanted, factors, mode=mode, coordinates=coordinates, nearest=nearest)
+    if np.prod(wanted) > _SLOW_RESIZE:
+        raise NotImplementedError("such a Resize of so many elements takes too long")
+    return None
 
 
 def _geometry(x: Any, kernel: Any, given: dict[str, Any]) -> dict[str, Any]:

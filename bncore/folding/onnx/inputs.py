@@ -132,6 +132,7 @@ def shapes_to_try(inputs: list[Input], chosen: Mapping[str, int]) -> Iterator[Sh
         raise ValueError(f"the rank of input {unranked[0]!r} is not known: give --inputs")
     first = {item.dims[0] for item in inputs if item.dims}
     tries = _TRIES if set(free) - set(sizes) else _TRIES[:1]
+    seen: list[Shapes] = []
     for batch, extent, step in tries:
         values = dict(sizes)
         others = 0
@@ -140,7 +141,10 @@ def shapes_to_try(inputs: list[Input], chosen: Mapping[str, int]) -> Iterator[Sh
                 continue
             values[name] = batch if name in first else extent + step * others
             others += name not in first
-        yield _filled(inputs, values)
+        shapes = _filled(inputs, values)
+        if shapes not in seen:
+            seen.append(shapes)
+            yield shapes
 
 
 def _filled(inputs: list[Input], values: Mapping[str, int]) -> Shapes:

@@ -50,7 +50,7 @@ def twin(model: ModelProto, store: Store, target: int) -> ModelProto:
     NoTwin
         An operator that is not in onnx's own list, or types that cannot be inferred.
     """
-    import onnx
+    import onnx.inliner
 
     copy = type(model)()
     copy.CopyFrom(model)
@@ -75,7 +75,7 @@ def twin(model: ModelProto, store: Store, target: int) -> ModelProto:
 
 def _value_types(model: ModelProto) -> dict[str, int]:
     """Element types by name, of all graphs together, as far as they can be inferred."""
-    import onnx
+    import onnx.inliner
 
     bare = skeleton(model)
     if model.functions:

@@ -186,3 +186,75 @@ def test_external_data_is_converted(tmp_path: Path) -> None:
     run, _ = float64_run(loaded.model, loaded.store, feed, time_limit=10)
     got = Session(tmp_path / "m.onnx").run(feed)
     np.testing.assert_allclose(got["y"], run(feed)["y"], rtol=1e-5, atol=1e-5)
+
+
+COORDINATES = ["half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"]
+# nearest with align_corners: float32 coordinates round to the other side of integers
+MODES = [
+    (mode, at)
+    for mode in ("nearest", "linear")
+    for at in COORDINATES[: 3 if mode == "nearest" else 4]
+]
+
+
+@pytest.mark.parametrize(("mode", "coordinates"), MODES)
+@pytest.mark.parametrize("to", [(1, 2, 6, 8), (1, 2, 2, 7), (1, 2, 1, 1)])
+def test_resize(mode: str, coordinates: str, to: tuple[int, ...]) -> None:
+    node = helper.make_node(
+        "Resize", ["x", "", "", "size"], ["y"], mode=mode, coordinate_transformation_mode=coordinates, nearest_mode="floor"
+    )  # fmt: skip
+    check(node, x=normal(1, 2, 3, 4), size=np.int64(to))
+
+
+@pytest.mark.parametrize(("operator", "opset"), [("Resize", 10), ("Upsample", 9)])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_old_resizing(operator: str, opset: int, mode: str) -> None:
+    node = helper.make_node(operator, ["x", "scales"], ["y"], mode=mode)
+    arrays = {"x": normal(1, 2, 3, 4), "scales": np.float32([1, 1, 2, 3])}
+    ((got, exact),) = run_both(node, arrays, opset=opset)
+    np.testing.assert_allclose(got, exact, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "scale", [np.float32(0.5), np.float32([0.1, 0.2, 0.3])], ids=["one", "per channel"]
+)
+def test_dequantized_weights(scale: np.ndarray) -> None:
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["w"], axis=0),
+        helper.make_node("Conv", ["x", "w"], ["y"]),
+    ]
+    value = helper.make_tensor_value_info
+    q = np.random.default_rng(0).integers(-100, 100, (3, 2, 3, 3))
+    tensors = [
+        models.initializer("q", q, np.int8),
+        models.initializer("scale", scale),
+        models.initializer("zero", np.ones_like(scale), np.int8),
+    ]
+    shapes = [("N", 2, "H", "W"), ("N", 3, "A", "B")]
+    graph = helper.make_graph(
+        nodes, "g", [value("x", 1, shapes[0])], [value("y", 1, shapes[1])], tensors
+    )
+    model, feed = models.model_of(graph), {"x": normal(1, 2, 5, 5)}
+    run, _ = float64_run(model, Store(), feed, time_limit=10)
+    got = Session(model.SerializeToString()).run(feed)
+    np.testing.assert_allclose(got["y"], run(feed)["y"], rtol=1e-4, atol=1e-3)
+
+
+def test_functions_are_converted() -> None:
+    value = helper.make_tensor_value_info
+    opset = helper.make_opsetid("", 17)
+    nodes = [helper.make_node("Mul", ["a", "b"], ["m"]), helper.make_node("Relu", ["m"], ["c"])]
+    graph = helper.make_graph(
+        [helper.make_node("F", ["x", "k"], ["y"], domain="local")],
+        "g",
+        [value("x", 1, ["N", 3])],
+        [value("y", 1, ["N", 3])],
+        [models.initializer("k", [0.1, 0.2, 0.3])],
+    )
+    model = models.model_of(graph)
+    model.opset_import.add(domain="local", version=1)
+    model.functions.append(helper.make_function("local", "F", ["a", "b"], ["c"], nodes, [opset]))
+    feed = {"x": normal(2, 3)}
+    run, _ = float64_run(model, Store(), feed, time_limit=10)
+    expected = np.maximum(feed["x"].astype(float) * np.float32([0.1, 0.2, 0.3]), 0)
+    np.testing.assert_allclose(run(feed)["y"], expected, rtol=1e-15)
