@@ -99,7 +99,7 @@ def one(
     if source.read_bytes() != data:
         return "wrote to its input"
     if code == 2:
-        report.lines[stderr.partition(": ")[2].partition(": ")[2][:50]] += 1
+        report.lines[stderr.partition(": ")[2].partition(": ")[2].strip()[:60]] += 1
         return judge_refusal(stdout, stderr, left)
     if code == 1:
         return f"code 1, but {left} are there" if left else ""
@@ -155,7 +155,7 @@ def damaged_fields(data: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
     """Still protobuf, no longer sense: one to three fields of random messages change."""
     import onnx
 
-    from bncore.folding.onnx.walk import messages
+    from bncore.folding.onnx.protos import messages
 
     model = onnx.ModelProto.FromString(data)
     names = []

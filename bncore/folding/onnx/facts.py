@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from .protos import messages
 from .sizes import count
-from .walk import messages
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -20,9 +20,7 @@ from .verify import Candidate, Trial, Verification, prepare, tolerance_of
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["DEFAULT_LEVELS", "FileFold", "Options", "fold_file"]
-
-DEFAULT_LEVELS = frozenset({"backward", "forward", "relu"})
+__all__ = ["FileFold", "Options", "fold_file"]
 
 FoldModel = Callable[..., Any]
 
@@ -31,7 +29,7 @@ FoldModel = Callable[..., Any]
 class Options:
     """How to fold and what to try; see `bncore fold --help`."""
 
-    levels: frozenset[str] = DEFAULT_LEVELS
+    levels: frozenset[str] | None = None
     rtol: float | None = None
     atol: float | None = None
     seed: int = 0
@@ -131,7 +129,7 @@ class _Job:
         original = Candidate(self.loaded.model, self.loaded.store, self.loaded.path)
         before = facts(original.model, self.loaded.size)
         trial = self._trial(original)
-        done = self.fold(original.model, original.store, levels=self.options.levels)
+        done = self._fold(self.loaded)
         result = FileFold(
             original.model, done, before, facts(original.model), Verification("not verified")
         )
@@ -173,6 +171,10 @@ class _Job:
             time_limit=self.options.time_limit,
         )
 
+    def _fold(self, loaded: Loaded, **more: Any) -> Any:
+        levels = {} if self.options.levels is None else {"levels": self.options.levels}
+        return self.fold(loaded.model, loaded.store, **levels, **more)
+
     def _stage(self, loaded: Loaded, folder: Path) -> Staged:
         folder.mkdir()
         return stage(loaded.model, loaded.store, folder, self.target, external=loaded.external)
@@ -185,7 +187,7 @@ class _Job:
             with staging_folder(self.folder / "trial") as folder:
                 again = load(self.loaded.path, scratch=folder)
                 with again.store:
-                    self.fold(again.model, again.store, levels=self.options.levels, limit=count)
+                    self._fold(again, limit=count)
                     try:
                         staged = self._stage(again, folder / "folded")
                     except InvalidModel:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .load import load
-from .walk import messages
+from .protos import messages
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -106,17 +106,11 @@ def _verdicts(done: Any) -> dict[str, tuple[bool, str]]:
     """By norm; a rewrite may concern several."""
     found: dict[str, tuple[bool, str]] = {}
     for entry in done.applied:
-        into = entry.into if isinstance(entry.into, str) else ", ".join(entry.into)
-        for name in _names(entry.norm):
+        into = ", ".join(entry.into) or "nothing"
+        for name in entry.norms:
             found[name] = (True, f"into {into} ({entry.rule})")
-    for entry in done.kept:
-        for name in _names(entry.norm):
-            found[name] = (False, entry.reason)
+    found.update((entry.path, (False, entry.why)) for entry in done.kept)
     return found
-
-
-def _names(norm: Any) -> list[str]:
-    return [norm] if isinstance(norm, str) else list(norm)
 
 
 def _rows(model: ModelProto, store: Store, findings: Callable[..., list[Any]]) -> Iterator[NormRow]:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from ...support.errors import FileFormatError
 from ...support.extras import require
 from .external import is_external, judge_extents
+from .protos import is_all_text, tensors
 from .sizes import judge_tensor, storage_bytes
 from .skeleton import skeleton
 from .store import SPILL_FROM, Store
-from .walk import is_all_text, tensors
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -112,15 +112,15 @@ def _verification_lines(found: Verification) -> list[str]:
 def _applied(entry: Any) -> dict[str, Any]:
     into = entry.into
     return {
-        "norm": _names(entry.norm),
+        "norm": _names(entry.norms),
         "rule": entry.rule,
         "into": [_names(name) for name in ([into] if isinstance(into, str) else into)],
-        "text": getattr(entry, "text", ""),
+        "text": _names(entry.text),
     }
 
 
 def _kept(entry: Any) -> dict[str, str]:
-    return {"norm": _names(entry.norm), "reason": entry.reason, "rule": entry.rule or ""}
+    return {"norm": _names(entry.path), "reason": entry.why, "rule": entry.rule or ""}
 
 
 def _names(norm: Any) -> str:

@@ -18,9 +18,9 @@ from ...support.errors import FileFormatError
 from ...support.files import atomic_path, check_target
 from .external import Extent, is_external, refer
 from .load import LARGEST_MESSAGE, file_errors
+from .protos import tensors
 from .sizes import storage_bytes
 from .store import SPILL_FROM
-from .walk import tensors
 
 if TYPE_CHECKING:
     from onnx import ModelProto

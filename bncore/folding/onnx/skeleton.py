@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .external import is_external
+from .protos import tensors
 from .sizes import storage_bytes
-from .walk import tensors
 
 if TYPE_CHECKING:
     from onnx import ModelProto

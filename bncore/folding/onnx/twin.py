@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .protos import messages, tensors
 from .skeleton import skeleton
 from .store import DOUBLE, FLOAT, FLOATS, Store, to_bytes
-from .walk import messages, tensors
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto

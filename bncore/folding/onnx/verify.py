@@ -19,10 +19,10 @@ from .distance import TOLERANCES, OutputError, Tolerance, compare, flatten
 from .float64 import float64_run
 from .hints import Hints
 from .inputs import STYLES, Feed, Input, Shapes, from_file, model_inputs, random_feed, shapes_to_try
+from .protos import tensors
 from .runtime import CannotRun, Session, TooSlow
 from .sizes import storage_bytes
 from .twin import DOUBLE, FLOAT, NoTwin, float_types, twin
-from .walk import tensors
 
 if TYPE_CHECKING:
     from onnx import ModelProto

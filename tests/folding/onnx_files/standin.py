@@ -12,18 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bncore.folding.report import Kept
+
 
 class Applied(NamedTuple):
-    norm: str
+    norms: tuple[str, ...]
     rule: str
     into: tuple[str, ...]
     text: str
-
-
-class Kept(NamedTuple):
-    norm: str
-    reason: str
-    rule: str
 
 
 @dataclass
@@ -33,9 +29,16 @@ class ModelFold:
 
 
 def fold_model(
-    model: Any, store: Any, *, levels: Any = frozenset(), limit: int | None = None, wrong: int = -1
+    model: Any,
+    store: Any,
+    *,
+    levels: frozenset[str] = frozenset(),
+    limit: int | None = None,
+    wrong: int = -1,
 ) -> ModelFold:
     """Fold each norm whose input is a convolution's only use; number ``wrong`` (from 0) gets a wrong bias."""
+    if not levels <= {"backward", "forward", "relu", "norms", "rebase"}:
+        raise ValueError(f"levels must be of backward, forward, ..., got {sorted(levels)}")
     done, graph = ModelFold(), model.graph
     values = {tensor.name: tensor for tensor in graph.initializer}
     uses = Counter(name for node in graph.node for name in node.input)
@@ -50,7 +53,7 @@ def fold_model(
         if len(done.applied) == limit:
             break
         _fold(graph, values, store, conv, norm, wrong == len(done.applied))
-        done.applied.append(Applied(norm.name or norm.output[0], "conv", (conv.name,), ""))
+        done.applied.append(Applied((norm.name or norm.output[0],), "conv", (conv.name,), ""))
     return done
 
 
@@ -100,4 +103,4 @@ def untouched(model: Any, store: Any, **options: Any) -> ModelFold:
     return ModelFold()
 
 
-__all__ = ["ModelFold", "fold_model", "injected", "untouched"]
+__all__ = ["Applied", "ModelFold", "fold_model", "injected", "untouched"]

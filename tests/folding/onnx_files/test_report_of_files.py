@@ -91,8 +91,6 @@ def test_names_are_escaped_in_pictures_and_lines(command: Callable, tmp_path: Pa
 @pytest.mark.parametrize(
     "options",
     [
-        ("--levels", "backward,sideways"),
-        ("--levels", ""),
         ("--dim", "N"),
         ("--dim", "N=-1"),
         ("--dim", "=3"),
@@ -109,7 +107,16 @@ def test_bad_options(
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("options", [("--dim", "Q=3"), ("--inputs", "none.npz")], ids=" ".join)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--dim", "Q=3"),
+        ("--inputs", "none.npz"),
+        ("--levels", "backward,sideways"),
+        ("--levels", ""),
+    ],
+    ids=" ".join,
+)
 def test_options_that_do_not_fit_the_model(
     refused: Callable, source: Path, options: tuple[str, ...]
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from bncore.folding.onnx.fold_file import Options, fold_file
 
 from . import models
-from .standin import fold_model, injected, untouched
+from .standin import Applied, fold_model, injected, untouched
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_fold_that_forgets_the_zero_padding_is_caught(
         conv.input[0] = "x"
         conv.input.append("bias")
         del model.graph.node[0]
-        done.applied.append(fold_model.__globals__["Applied"]("bn_in", "naive", ("conv0",), ""))
+        done.applied.append(Applied(("bn_in",), "naive", ("conv0",), ""))
         return done
 
     code, _, err = command(source, tmp_path / "out.onnx", fold=naive)
