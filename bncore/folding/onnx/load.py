@@ -6,6 +6,7 @@ protobuf reads much that is no model, so everything the engine relies on is look
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,7 +101,10 @@ def file_errors(path: str) -> Iterator[None]:
 
 
 def _read(path: str) -> bytes:
-    size = os.stat(path).st_size
+    found = os.stat(path)
+    size = found.st_size
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise FileFormatError("not a plain file")
     if size > LARGEST_MESSAGE:
         raise FileFormatError(
             f"has {size} bytes, an ONNX file has less than 2 GiB (larger models keep tensors in external data)"

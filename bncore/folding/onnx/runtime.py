@@ -55,7 +55,8 @@ class Session:
             self._session = ort.InferenceSession(
                 source, options, providers=["CPUExecutionProvider"]
             )
-        self.outputs = [output.name for output in self._session.get_outputs()]
+        names = (output.name for output in self._session.get_outputs())
+        self.outputs = list(dict.fromkeys(names))  # one may be listed twice
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Outputs by name.

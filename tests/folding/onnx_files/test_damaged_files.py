@@ -103,6 +103,10 @@ def test_a_missing_file_and_a_folder(refused: Callable, tmp_path: Path) -> None:
     refused(tmp_path / "folder.onnx")
 
 
+def test_a_file_without_an_end(refused: Callable) -> None:
+    assert "not a plain file" in refused(Path("/dev/zero"))
+
+
 def test_sixty_damaged_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every run of the tool on 2 000 files is the same with other numbers."""
     monkeypatch.syspath_prepend(TOOLS)

@@ -258,3 +258,12 @@ def test_functions_are_converted() -> None:
     run, _ = float64_run(model, Store(), feed, time_limit=10)
     expected = np.maximum(feed["x"].astype(float) * np.float32([0.1, 0.2, 0.3]), 0)
     np.testing.assert_allclose(run(feed)["y"], expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("opset", [7, 9, 13, 14, 15, 19])
+def test_batch_norm_of_every_opset(opset: int) -> None:
+    """Before opset 14 onnx's own evaluator takes the batch's statistics."""
+    node = helper.make_node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"], epsilon=0.1)
+    arrays = {"x": normal(2, 3, 4, 5), "s": normal(3), "b": normal(3) + 1, "m": normal(3) + 2}
+    ((got, exact),) = run_both(node, {**arrays, "v": normal(3) ** 2}, opset=opset)
+    np.testing.assert_allclose(got, exact, rtol=1e-5, atol=1e-5)
