@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .protos import messages
 from .sizes import count
+from .store import FLOATS
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -51,7 +52,7 @@ def facts(model: ModelProto, size: int = 0) -> Facts:
         kind = part.DESCRIPTOR.name
         if kind == "NodeProto" and part.op_type != "Constant":
             operators[part.op_type] += 1
-        elif kind == "TensorProto" and part.data_type in (1, 10, 11, 16):
+        elif kind == "TensorProto" and part.data_type in FLOATS:
             parameters += count(part)
     return Facts(
         operators.total(),

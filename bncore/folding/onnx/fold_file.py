@@ -15,7 +15,8 @@ from .bisect import first_wrong
 from .facts import Facts, facts
 from .load import Loaded, load
 from .save import InvalidModel, Staged, check_place, commit, stage, staging_folder
-from .verify import Candidate, Trial, Verification, prepare, tolerance_of
+from .trial import prepare
+from .verify import Candidate, Trial, Verification, tolerance_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto

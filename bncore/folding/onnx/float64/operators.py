@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from . import kernels64
-from .resize64 import COORDINATES, resize
+from . import kernels
+from .resize import COORDINATES, resize
 
-__all__ = ["operators64"]
+__all__ = ["operators"]
 
 _SLOW_RESIZE = 1 << 18
 """The evaluator resizes element by element: more than this many outputs take minutes."""
 
 
-def operators64() -> list[Any]:
+def operators() -> list[Any]:
     """Operators that replace the evaluator's; a class's name is the operator's."""
     from onnx.reference.op_run import OpRun
     from onnx.reference.ops.op_resize import Resize as SlowResize
@@ -27,7 +27,7 @@ def operators64() -> list[Any]:
     class Conv(OpRun):
         def _run(self, x: Any, w: Any, b: Any = None, **given: Any) -> tuple[np.ndarray]:
             a = _geometry(x, w.shape[2:], given)
-            y = kernels64.conv(
+            y = kernels.conv(
                 x,
                 w,
                 b,
@@ -43,7 +43,7 @@ def operators64() -> list[Any]:
             if given.get("output_shape") or given.get("auto_pad") not in (None, "NOTSET", "VALID"):
                 raise NotImplementedError("ConvTranspose with output_shape or SAME padding")
             a = _geometry(x, w.shape[2:], given)
-            y = kernels64.conv_transpose(
+            y = kernels.conv_transpose(
                 x,
                 w,
                 b,
@@ -57,7 +57,7 @@ def operators64() -> list[Any]:
 
     class AveragePool(OpRun):
         def _run(self, x: Any, **given: Any) -> tuple[np.ndarray]:
-            y = kernels64.average_pool(
+            y = kernels.average_pool(
                 x,
                 given["kernel_shape"],
                 **_geometry(x, given["kernel_shape"], given),
@@ -70,7 +70,7 @@ def operators64() -> list[Any]:
         def _run(self, x: Any, **given: Any) -> tuple[np.ndarray]:
             if len([name for name in self.onnx_node.output if name]) > 1:
                 raise NotImplementedError("MaxPool with indices")
-            y = kernels64.max_pool(
+            y = kernels.max_pool(
                 x,
                 given["kernel_shape"],
                 **_geometry(x, given["kernel_shape"], given),
@@ -156,7 +156,7 @@ def _geometry(x: Any, kernel: Any, given: dict[str, Any]) -> dict[str, Any]:
     rank = len(kernel)
     stride = list(given.get("strides") or [1] * rank)
     dilation = list(given.get("dilations") or [1] * rank)
-    pads = kernels64.padding(
+    pads = kernels.padding(
         given.get("auto_pad") or "NOTSET", given.get("pads"), x.shape[2:], kernel, stride, dilation
     )
     return {"pads": pads, "stride": stride, "dilation": dilation}

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .operators64 import operators64
-from .runtime import CannotRun, Session
-from .twin import DOUBLE, NoTwin, twin
+from ..runtime import CannotRun, Session
+from ..twin import DOUBLE, NoTwin, twin
+from .operators import operators
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from .inputs import Feed
-    from .store import Store
+    from ..inputs import Feed
+    from ..store import Store
 
 __all__ = ["Float64Run", "float64_run"]
 
@@ -60,7 +60,7 @@ def as_float64(feed: Feed) -> Feed:
 def _evaluator(double: ModelProto) -> Float64Run:
     from onnx.reference import ReferenceEvaluator
 
-    evaluator = ReferenceEvaluator(double, new_ops=operators64())
+    evaluator = ReferenceEvaluator(double, new_ops=operators())
     names = [output.name for output in double.graph.output]
 
     def run(feed: Feed) -> dict[str, Any]:
