@@ -6,6 +6,7 @@ them is verify.py's.
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -142,20 +143,26 @@ def shapes_to_try(inputs: list[Input], chosen: Mapping[str, int]) -> Iterator[Sh
             values[name] = batch if name in first else extent + step * others
             others += name not in first
         shapes = _filled(inputs, values)
-        if shapes not in seen:
+        if shapes not in seen and _elements(shapes) <= MOST_ELEMENTS:
             seen.append(shapes)
             yield shapes
+    if not seen:
+        raise ValueError(f"inputs of {_elements(shapes)} elements are too many to try")
 
 
 def _filled(inputs: list[Input], values: Mapping[str, int]) -> Shapes:
-    shapes = {
-        item.name: tuple(values[dim] if isinstance(dim, str) else dim for dim in item.dims or ())
-        for item in inputs
-    }
-    elements = sum(int(np.prod(shape, dtype=object)) for shape in shapes.values())
-    if elements > MOST_ELEMENTS or any(size < 0 for shape in shapes.values() for size in shape):
-        raise ValueError(f"inputs of {elements} elements are too many to try")
-    return Shapes(shapes)
+    return Shapes(
+        {
+            item.name: tuple(
+                values[dim] if isinstance(dim, str) else dim for dim in item.dims or ()
+            )
+            for item in inputs
+        }
+    )
+
+
+def _elements(shapes: Shapes) -> int:
+    return sum(math.prod(shape) for shape in shapes.by_name.values())
 
 
 def random_feed(

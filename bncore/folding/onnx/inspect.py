@@ -46,7 +46,7 @@ class NormRow:
     consumers : list of str
         Operators that read its result, in order; "output" for an output of the graph.
     foldable : bool
-    verdict : str
+    why : str
         Into what by which rule, or why not.
     findings : list
         What is odd about its statistics: entries with ``code``, ``channels`` and ``text``.
@@ -58,7 +58,7 @@ class NormRow:
     producer: str
     consumers: list[str]
     foldable: bool = False
-    verdict: str = ""
+    why: str = ""
     findings: list[Any] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def inspect_model(
         verdicts = _verdicts(fold(loaded.model, loaded.store))
     for row in rows:
         default = (False, f"{row.op} stays with the default levels")
-        row.foldable, row.verdict = verdicts.get(row.norm, default)
+        row.foldable, row.why = verdicts.get(row.norm, default)
     return rows
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from .sizes import storage_bytes
 from .store import FLOATS
 from .twin import DOUBLE, NoTwin, float_types
 from .verify import Candidate, Trial, open_session
+from .work import largest_value
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 __all__ = ["prepare"]
 
@@ -31,6 +35,8 @@ MOST_SHAPES = 3
 # more if it has worked for so many itself.
 _SLOW, _PATIENCE = 2.0, 3.0
 _LARGEST_TWIN = 1 << 28
+_LARGEST_VALUE = 1 << 26
+"""Elements of one value inside the model: beyond this, sizes are damage or a matter for `inputs` and `dims`."""
 
 
 def prepare(
@@ -73,6 +79,8 @@ def prepare(
         if given is not None:
             _add(trial, session, given, f"{os.fspath(inputs)}")  # type: ignore[arg-type]
         elif first is not None:
+            if not dims:
+                shapes = _reasonable(original.model, shapes)
             _try_shapes(trial, session, wanted, shapes, hints, seed)
         seconds = _repeat(trial, session)
         del session
@@ -100,8 +108,27 @@ def _open(original: Candidate, trial: Trial) -> Session:
         return open_session(original, converted=True, time_limit=trial.time_limit)
 
 
+def _reasonable(model: ModelProto, shapes: Iterable[Shapes]) -> Iterator[Shapes]:
+    """Shapes with which no value becomes absurdly large: one operator can take for ever and cannot be stopped."""
+    largest, any_left = 0, False
+    for shape in shapes:
+        largest = largest_value(model, shape.by_name)
+        if largest <= _LARGEST_VALUE:
+            any_left = True
+            yield shape
+    if not any_left:
+        raise CannotRun(
+            f"a value inside it would have {largest} elements; --inputs or --dim try it all the same"
+        )
+
+
 def _try_shapes(
-    trial: Trial, session: Session, wanted: list[Input], shapes: Any, hints: Hints, seed: int
+    trial: Trial,
+    session: Session,
+    wanted: list[Input],
+    shapes: Iterable[Shapes],
+    hints: Hints,
+    seed: int,
 ) -> None:
     """All styles of values on the first shape that the model takes, one style on the next ones."""
     refusal: CannotRun | None = None

@@ -38,7 +38,7 @@ def test_a_row_for_every_norm(tmp_path: Path) -> None:
         ("bn1", "Conv", ["Relu"], 4),
     ]
     assert [r.foldable for r in rows] == [False, True, True]
-    assert rows[0].verdict == "not after a convolution" and "conv0" in rows[1].verdict
+    assert rows[0].why == "not after a convolution" and "conv0" in rows[1].why
     assert all(r.findings == [] for r in rows)
 
 

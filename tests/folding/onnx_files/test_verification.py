@@ -213,6 +213,14 @@ def test_an_endless_model_is_stopped(tmp_path: Path) -> None:
     assert found.status == "not verified" and "more than 0.2 s" in found.reason
 
 
+def test_absurd_sizes_are_not_run(tmp_path: Path) -> None:
+    """One convolution over 10^12 positions takes for ever, and nothing can stop it."""
+    model = models.conv_net(1)
+    model.graph.node[1].attribute[0].ints[2] = 1 << 40
+    found = fold(model, tmp_path).verification
+    assert found.status == "not verified" and "elements" in found.reason
+
+
 def test_overridable_initializers_are_not_fed(tmp_path: Path) -> None:
     found = fold(models.conv_net(ir=3, opset=9), tmp_path, untouched).verification
     assert found.status == "agree"

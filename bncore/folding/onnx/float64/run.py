@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..protos import messages
 from ..runtime import CannotRun, Session
 from ..twin import DOUBLE, NoTwin, twin
 from .operators import operators
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ..store import Store
 
 __all__ = ["Float64Run", "float64_run"]
+
+_LOOPS = ("Loop", "Scan")
 
 Float64Run = Callable[["Feed"], dict[str, Any]]
 
@@ -44,6 +47,10 @@ def float64_run(
         return lambda inputs: session.run(as_float64(inputs)), "ONNX Runtime"
     except (CannotRun, ValueError):
         pass
+    if any(
+        part.op_type in _LOOPS for part in messages(double) if part.DESCRIPTOR.name == "NodeProto"
+    ):
+        raise NoTwin("loops take the evaluator too long")
     try:
         return _evaluator(double), "onnx's evaluator with kernels of our own"
     except Exception as error:  # anything at all: it is an opinion, not a judge
