@@ -43,6 +43,8 @@ class OutputError:
     ----------
     max_abs, max_rel : float
         Largest ``|folded - original|``; the largest share of max|original| it came to on one input.
+    largest : float
+        Largest finite ``|original|``: if it is 0, equality proves nothing.
     original, folded : float or None
         Distance of each from the float64 run, None where there is none.
     trouble : str
@@ -52,6 +54,7 @@ class OutputError:
     name: str
     max_abs: float = 0.0
     max_rel: float = 0.0
+    largest: float = 0.0
     original: float | None = None
     folded: float | None = None
     trouble: str = ""
@@ -60,6 +63,7 @@ class OutputError:
         """Take over what is larger."""
         self.max_abs = _largest(self.max_abs, other.max_abs)
         self.max_rel = _largest(self.max_rel, other.max_rel)
+        self.largest = max(self.largest, other.largest)
         if other.original is not None and other.folded is not None:
             self.original = _largest(self.original or 0.0, other.original)
             self.folded = _largest(self.folded or 0.0, other.folded)
@@ -107,7 +111,7 @@ def _compare_arrays(
         trouble = (
             f"{unequal} of {a.size} entries differ" if unequal > UNEQUAL_SHARE * a.size else ""
         )
-        return OutputError(name, trouble=trouble)
+        return OutputError(name, largest=float(a.size > 0), trouble=trouble)
     a, b = a.astype(np.float64), b.astype(np.float64)
     finite = np.isfinite(a)
     if not np.array_equal(finite, np.isfinite(b)) or not np.array_equal(
@@ -119,7 +123,7 @@ def _compare_arrays(
     a, b = a[finite], b[finite]
     scale = float(np.abs(a).max(initial=0.0))
     distance = _distance(a, b)
-    found = OutputError(name, distance, distance / scale if scale else distance)
+    found = OutputError(name, distance, distance / scale if scale else distance, scale)
     if exact is not None and np.shape(exact) == finite.shape:
         true = np.asarray(exact, np.float64)[finite]
         found.original, found.folded = _distance(a, true), _distance(b, true)

@@ -90,7 +90,7 @@ def model_inputs(model: ModelProto, hints: Hints) -> list[Input]:
         if tensor.HasField("shape"):
             dims = tuple(
                 dim.dim_value
-                if dim.HasField("dim_value")
+                if dim.HasField("dim_value") and dim.dim_value >= 0
                 else dim.dim_param or ("batch" if axis == 0 else f"{value.name}:{axis}")
                 for axis, dim in enumerate(tensor.shape.dim)
             )

@@ -107,6 +107,9 @@ class Trial:
         troubles = [f"output {o.name!r}: {o.trouble}" for o in result.outputs if o.trouble]
         if troubles:
             result.status, result.reason = "differ", "; ".join(troubles[:3])
+        elif not any(output.largest for output in result.outputs):
+            result.status = "not verified"
+            result.reason = "for all inputs tried, no output has a finite value other than 0"
         return result
 
 

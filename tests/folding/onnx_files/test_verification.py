@@ -98,6 +98,17 @@ def test_random_numbers_in_the_model_are_noticed(tmp_path: Path) -> None:
     assert found.status == "not verified" and "random" in found.reason
 
 
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_outputs_that_prove_nothing(tmp_path: Path, value: float) -> None:
+    """A dead model: whatever folding did, all is 0, or NaN."""
+    nodes = [helper.make_node("Mul", ["x", "dead"], ["m"]), helper.make_node("Relu", ["m"], ["y"])]
+    model = graph(
+        nodes, [("x", 1, ["N", 3])], [("y", 1, ["N", 3])], [models.initializer("dead", value)]
+    )
+    found = fold(model, tmp_path, untouched).verification
+    assert found.status == "not verified" and "other than 0" in found.reason
+
+
 def test_no_verify_runs_nothing(tmp_path: Path) -> None:
     found = fold(models.conv_net(), tmp_path, verify=False).verification
     assert found.status == "not verified" and "--no-verify" in found.reason
