@@ -35,8 +35,9 @@ MOST_SHAPES = 3
 # more if it has worked for so many itself.
 _SLOW, _PATIENCE = 2.0, 3.0
 _LARGEST_TWIN = 1 << 28
-_LARGEST_VALUE = 1 << 26
-"""Elements of one value inside the model: beyond this, sizes are damage or a matter for `inputs` and `dims`."""
+_LARGEST_VALUE, _LARGEST_CHOSEN = 1 << 26, 1 << 24
+"""Elements of one value inside the model, if its sizes are fixed and if they are chosen here: more is damage, or a matter for
+`inputs` and `dims`."""
 
 
 def prepare(
@@ -80,7 +81,9 @@ def prepare(
             _add(trial, session, given, f"{os.fspath(inputs)}")  # type: ignore[arg-type]
         elif first is not None:
             if not dims:
-                shapes = _reasonable(original.model, shapes)
+                free = any(isinstance(dim, str) for item in wanted for dim in item.dims or ())
+                limit = _LARGEST_CHOSEN if free else _LARGEST_VALUE
+                shapes = _reasonable(original.model, shapes, limit)
             _try_shapes(trial, session, wanted, shapes, hints, seed)
         seconds = _repeat(trial, session)
         del session
@@ -108,12 +111,12 @@ def _open(original: Candidate, trial: Trial) -> Session:
         return open_session(original, converted=True, time_limit=trial.time_limit)
 
 
-def _reasonable(model: ModelProto, shapes: Iterable[Shapes]) -> Iterator[Shapes]:
+def _reasonable(model: ModelProto, shapes: Iterable[Shapes], limit: int) -> Iterator[Shapes]:
     """Shapes with which no value becomes absurdly large: one operator can take for ever and cannot be stopped."""
     largest, any_left = 0, False
     for shape in shapes:
         largest = largest_value(model, shape.by_name)
-        if largest <= _LARGEST_VALUE:
+        if largest <= limit:
             any_left = True
             yield shape
     if not any_left:
