@@ -16,7 +16,7 @@ from .sizes import storage_bytes
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-__all__ = ["SPILLED", "Extent", "is_external", "judge_extents", "locate", "refer"]
+__all__ = ["SPILLED", "Extent", "entries", "is_external", "judge_extents", "locate", "refer"]
 
 SPILLED = "//spilled"
 """The location of what a store wrote to its own scratch file; as an absolute path no model may name it."""
@@ -52,6 +52,7 @@ def refer(tensor: TensorProto, location: str, offset: int, length: int) -> None:
 
 
 def entries(tensor: TensorProto) -> dict[str, str]:
+    """What an external tensor says of its place."""
     return {entry.key: entry.value for entry in tensor.external_data}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -85,7 +85,7 @@ def model_inputs(model: ModelProto, hints: Hints) -> list[Input]:
             continue
         tensor = value.type.tensor_type
         if not value.type.HasField("tensor_type") or tensor.elem_type in (0, 8):
-            raise ValueError(f"input {value.name!r} is not a tensor of numbers: give --inputs")
+            raise ValueError(f"input {value.name!r} is not a tensor of numbers")
         dims: tuple[int | str, ...] | None = None
         if tensor.HasField("shape"):
             dims = tuple(
@@ -101,7 +101,7 @@ def model_inputs(model: ModelProto, hints: Hints) -> list[Input]:
     return found
 
 
-def shapes_to_try(inputs: list[Input], chosen: Mapping[str, int]) -> Iterator[Shapes]:
+def shapes_to_try(inputs: list[Input], chosen: Mapping[str, int]) -> list[Shapes]:
     """Shapes for free dimensions, likely ones first; one only where nothing is free.
 
     Parameters
@@ -145,9 +145,9 @@ def shapes_to_try(inputs: list[Input], chosen: Mapping[str, int]) -> Iterator[Sh
         shapes = _filled(inputs, values)
         if shapes not in seen and _elements(shapes) <= MOST_ELEMENTS:
             seen.append(shapes)
-            yield shapes
     if not seen:
         raise ValueError(f"inputs of {_elements(shapes)} elements are too many to try")
+    return seen
 
 
 def _filled(inputs: list[Input], values: Mapping[str, int]) -> Shapes:
@@ -166,9 +166,10 @@ def _elements(shapes: Shapes) -> int:
 
 
 def random_feed(
-    inputs: list[Input], shapes: Shapes, style: str, rng: np.random.Generator, hints: Hints
+    inputs: list[Input], shapes: Shapes, style: str, seed: Sequence[int], hints: Hints
 ) -> Feed:
-    """Random values of these shapes; the same for the same state of ``rng``."""
+    """Random values of these shapes, the same for the same seed."""
+    rng = np.random.default_rng(seed)
     return {
         item.name: _values(item, shapes.by_name[item.name], style, rng, hints) for item in inputs
     }

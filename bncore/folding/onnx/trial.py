@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from .distance import Tolerance, compare, flatten
 from .float64 import float64_run
 from .hints import Hints
-from .inputs import STYLES, Feed, Input, Shapes, from_file, model_inputs, random_feed, shapes_to_try
+from .inputs import STYLES, Feed, Shapes, from_file, model_inputs, random_feed, shapes_to_try
 from .protos import tensors
 from .runtime import CannotRun, Session, TooSlow
 from .sizes import storage_bytes
@@ -38,6 +39,8 @@ _LARGEST_TWIN = 1 << 28
 _LARGEST_VALUE, _LARGEST_CHOSEN = 1 << 26, 1 << 24
 """Elements of one value inside the model, if its sizes are fixed and if they are chosen here: more is damage, or a matter for
 `inputs` and `dims`."""
+
+_Named = tuple[str, Callable[[], Feed]]  # inputs and what a report calls them
 
 
 def prepare(
@@ -64,12 +67,8 @@ def prepare(
         ``inputs`` or ``dims`` do not fit the model. What the model itself prevents is the trial's ``reason``.
     """
     trial = Trial(tolerance, time_limit)
-    hints = Hints(original.model)
     try:
-        wanted = model_inputs(original.model, hints)
-        given = None if inputs is None else from_file(inputs, wanted)
-        shapes = [] if given is not None else shapes_to_try(wanted, dims or {})
-        first = None if given is not None else next(iter(shapes_to_try(wanted, dims or {})), None)
+        groups = _groups(original.model, seed, inputs, dims or {})
     except ValueError as error:
         if inputs is not None or dims:
             raise
@@ -77,21 +76,40 @@ def prepare(
         return trial
     try:
         session = _open(original, trial)
-        if given is not None:
-            _add(trial, session, given, f"{os.fspath(inputs)}")  # type: ignore[arg-type]
-        elif first is not None:
-            if not dims:
-                free = any(isinstance(dim, str) for item in wanted for dim in item.dims or ())
-                limit = _LARGEST_CHOSEN if free else _LARGEST_VALUE
-                shapes = _reasonable(original.model, shapes, limit)
-            _try_shapes(trial, session, wanted, shapes, hints, seed)
+        _run_groups(trial, session, groups)
         seconds = _repeat(trial, session)
-        del session
-    except (CannotRun, NoTwin, ValueError) as error:
-        trial.reason = f"the original does not run: {error}"
+        del session  # one model at a time in memory
+    except (CannotRun, NoTwin) as error:
+        on = "random inputs" if inputs is None else os.fspath(inputs)
+        trial.reason = f"the original does not run on {on}: {error}"
         return trial
     _add_float64(trial, original, seconds)
     return trial
+
+
+def _groups(
+    model: ModelProto, seed: int, inputs: str | os.PathLike[str] | None, dims: Mapping[str, int]
+) -> Iterator[list[_Named]]:
+    """Inputs to try, those of one shape together. What was asked for is judged at once, arrays are made when needed."""
+    hints = Hints(model)
+    wanted = model_inputs(model, hints)
+    if inputs is not None:
+        feed = from_file(inputs, wanted)
+        return iter([[(os.fspath(inputs), lambda: feed)]])
+    shapes: Iterable[Shapes] = shapes_to_try(wanted, dims)
+    if not dims:
+        free = any(isinstance(dim, str) for item in wanted for dim in item.dims or ())
+        shapes = _reasonable(model, shapes, _LARGEST_CHOSEN if free else _LARGEST_VALUE)
+    return (
+        [
+            (
+                f"{style}: {shape}",
+                partial(random_feed, wanted, shape, style, [seed, number, at], hints),
+            )
+            for at, style in enumerate(STYLES)
+        ]
+        for number, shape in enumerate(shapes)
+    )
 
 
 def _open(original: Candidate, trial: Trial) -> Session:
@@ -125,23 +143,13 @@ def _reasonable(model: ModelProto, shapes: Iterable[Shapes], limit: int) -> Iter
         )
 
 
-def _try_shapes(
-    trial: Trial,
-    session: Session,
-    wanted: list[Input],
-    shapes: Iterable[Shapes],
-    hints: Hints,
-    seed: int,
-) -> None:
-    """All styles of values on the first shape that the model takes, one style on the next ones."""
+def _run_groups(trial: Trial, session: Session, groups: Iterable[list[_Named]]) -> None:
+    """All of the first group that the model takes, one of each of the next ones."""
     refusal: CannotRun | None = None
-    for number, shape in enumerate(shapes):
-        styles = STYLES if not trial.feeds else STYLES[1:2]
+    for group in groups:
         try:
-            for at, style in enumerate(styles):
-                rng = np.random.default_rng([seed, number, at])
-                feed = random_feed(wanted, shape, style, rng, hints)
-                _add(trial, session, feed, f"{style}: {Shapes(shape.by_name)}")
+            for text, make in group[1:2] if trial.feeds else group:
+                _add(trial, session, make(), text)
         except TooSlow:
             raise
         except CannotRun as error:
@@ -149,7 +157,7 @@ def _try_shapes(
         if len(trial.feeds) >= len(STYLES) + MOST_SHAPES - 1:
             return
     if not trial.feeds:
-        raise refusal or CannotRun("no inputs")
+        raise refusal or CannotRun("there are no inputs to try")
 
 
 def _add(trial: Trial, session: Session, feed: Feed, text: str) -> None:
@@ -167,10 +175,8 @@ def _repeat(trial: Trial, session: Session) -> float:
     start = time.perf_counter()
     again = session.run(trial.feeds[0])
     seconds = time.perf_counter() - start
-    for before, after in zip(
-        flatten(list(trial.expected[0].values())), flatten(list(again.values()))
-    ):
-        if not np.array_equal(before, after, equal_nan=np.asarray(before).dtype.kind == "f"):
+    for name, value in trial.expected[0].items():
+        if compare(name, value, again[name], None, trial.tolerance).trouble:
             raise CannotRun("it gives different answers to the same inputs (random numbers in it?)")
     return seconds
 
