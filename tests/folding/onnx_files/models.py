@@ -75,6 +75,34 @@ def conv_net(
     return model_of(graph, opset=opset, ir=ir)
 
 
+def wide_net(depth: int, channels: int) -> onnx.ModelProto:
+    """``depth`` times Conv 1x1 -> BatchNormalization, each weight of channels² numbers."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 1 / np.sqrt(channels), (channels, channels, 1, 1)).astype(np.float32)
+    nodes, tensors, name = [], [], "x"
+    for at in range(depth):
+        parameters = norm_parameters(f"bn{at}", channels, rng)
+        tensors += [initializer(f"conv{at}.weight", weight), *parameters]
+        nodes += [
+            helper.make_node("Conv", [name, f"conv{at}.weight"], [f"c{at}"], f"conv{at}"),
+            helper.make_node(
+                "BatchNormalization",
+                [f"c{at}", *[t.name for t in parameters]],
+                [f"b{at}"],
+                f"bn{at}",
+            ),
+        ]
+        name = f"b{at}"
+    graph = helper.make_graph(
+        nodes,
+        "wide",
+        [helper.make_tensor_value_info("x", FLOAT, ("N", channels, "H", "W"))],
+        [helper.make_tensor_value_info(name, FLOAT, ("N", channels, "H", "W"))],
+        tensors,
+    )
+    return model_of(graph)
+
+
 def model_of(graph: onnx.GraphProto, *, opset: int = 17, ir: int = 8) -> onnx.ModelProto:
     if ir < 4:
         known = {value.name for value in graph.input}

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 
@@ -190,25 +189,7 @@ def test_a_model_too_large_for_one_file_gets_external_data(tmp_path: Path) -> No
 
 def test_memory_is_that_of_the_largest_tensor(tmp_path: Path) -> None:
     """40 tensors of 4 MB, folded in a process whose memory may grow by 48 MB."""
-    rng = np.random.default_rng(0)
-    big = rng.normal(0, 0.001, (1024, 1024, 1, 1)).astype(np.float32)
-    nodes, tensors, name = [], [], "x"
-    for at in range(40):
-        parameters = models.norm_parameters(f"bn{at}", 1024, rng)
-        tensors += [models.initializer(f"conv{at}.weight", big), *parameters]
-        nodes += [
-            onnx.helper.make_node("Conv", [name, f"conv{at}.weight"], [f"c{at}"], f"conv{at}"),
-            onnx.helper.make_node("BatchNormalization", [f"c{at}", *[t.name for t in parameters]], [f"b{at}"], f"bn{at}"),
-        ]  # fmt: skip
-        name = f"b{at}"
-    graph = onnx.helper.make_graph(
-        nodes,
-        "wide",
-        [onnx.helper.make_tensor_value_info("x", 1, ("N", 1024, "H", "W"))],
-        [onnx.helper.make_tensor_value_info(name, 1, ("N", 1024, "H", "W"))],
-        tensors,
-    )
-    models.save_external(models.model_of(graph), tmp_path / "m.onnx")
+    models.save_external(models.wide_net(40, 1024), tmp_path / "m.onnx")
     script = (
         "import resource, sys, onnx, numpy\n"
         "from bncore.folding.onnx.fold_file import Options, fold_file\n"
