@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .store import BFLOAT16, DOUBLE, FLOAT, FLOAT16
+
 __all__ = ["TOLERANCES", "OutputError", "Tolerance", "compare", "flatten"]
 
 
@@ -19,12 +21,12 @@ class Tolerance(NamedTuple):
 
 
 TOLERANCES = {
-    11: Tolerance(1e-10, 1e-12),
-    1: Tolerance(1e-4, 1e-6),
-    10: Tolerance(2e-2, 1e-3),
-    16: Tolerance(1e-1, 1e-2),
+    DOUBLE: Tolerance(1e-10, 1e-12),
+    FLOAT: Tolerance(1e-4, 1e-6),
+    FLOAT16: Tolerance(2e-2, 1e-3),
+    BFLOAT16: Tolerance(1e-1, 1e-2),
 }
-"""By onnx's number of the coarsest floating type of a model (float64, float32, float16, bfloat16).
+"""By the coarsest floating type of a model.
 
 Each operation rounds by half an eps, and errors of a net of some hundred layers, each a sum over some thousand products,
 grow to some hundred eps: measured on unfolded nets against float64 they reach 1e-5 in float32 (eps 1.2e-7). The defaults are

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .bisect import first_wrong
+from .distance import Tolerance
 from .facts import Facts, facts
 from .load import Loaded, load
 from .save import InvalidModel, Staged, check_place, commit, stage, staging_folder
 from .trial import prepare
-from .verify import Candidate, Trial, Verification, tolerance_of
+from .verify import Candidate, Trial, Verification
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -160,12 +161,12 @@ class _Job:
         return None if result.verification.status == "differ" else staged
 
     def _trial(self, original: Candidate) -> Trial:
-        tolerance = tolerance_of(original.model, self.options.rtol, self.options.atol)
         if not self.options.verify:
-            return Trial(tolerance, 0.0, reason="not asked for (--no-verify)")
+            return Trial(Tolerance(0, 0), 0.0, reason="not asked for (--no-verify)")
         return prepare(
             original,
-            tolerance=tolerance,
+            rtol=self.options.rtol,
+            atol=self.options.atol,
             seed=self.options.seed,
             inputs=self.options.inputs,
             dims=self.options.dims,

@@ -18,7 +18,17 @@ from .sizes import storage_bytes
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-__all__ = ["FLOATS", "SPILL_FROM", "Store", "dtype_of", "to_bytes"]
+__all__ = [
+    "BFLOAT16",
+    "DOUBLE",
+    "FLOAT",
+    "FLOAT16",
+    "FLOATS",
+    "SPILL_FROM",
+    "Store",
+    "dtype_of",
+    "to_bytes",
+]
 
 FLOAT, FLOAT16, DOUBLE, BFLOAT16 = 1, 10, 11, 16  # of TensorProto.DataType
 FLOATS = (FLOAT, FLOAT16, DOUBLE, BFLOAT16)

@@ -21,9 +21,9 @@ from .inputs import STYLES, Feed, Shapes, from_file, model_inputs, random_feed, 
 from .protos import tensors
 from .runtime import CannotRun, Session, TooSlow
 from .sizes import storage_bytes
-from .store import FLOATS
-from .twin import DOUBLE, NoTwin, float_types
-from .verify import Candidate, Trial, open_session
+from .store import DOUBLE, FLOAT, FLOATS
+from .twin import NoTwin, float_types
+from .verify import Candidate, Trial, open_session, tolerance_of
 from .work import largest_value
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ _Named = tuple[str, Callable[[], Feed]]  # inputs and what a report calls them
 def prepare(
     original: Candidate,
     *,
-    tolerance: Tolerance,
+    rtol: float | None = None,
+    atol: float | None = None,
     seed: int = 0,
     inputs: str | os.PathLike[str] | None = None,
     dims: Mapping[str, int] | None = None,
@@ -56,6 +57,8 @@ def prepare(
 
     Parameters
     ----------
+    rtol, atol : float, optional
+        Of the comparison, see `Tolerance`; by default what suits the model's types.
     inputs : path, optional
         An .npz file with an array for each input, instead of random ones.
     dims : dict, optional
@@ -66,7 +69,8 @@ def prepare(
     FileFormatError, ValueError
         ``inputs`` or ``dims`` do not fit the model. What the model itself prevents is the trial's ``reason``.
     """
-    trial = Trial(tolerance, time_limit)
+    types = float_types(original.model)
+    trial = Trial(tolerance_of(types, rtol, atol), time_limit)
     try:
         groups = _groups(original.model, seed, inputs, dims or {})
     except ValueError as error:
@@ -76,6 +80,8 @@ def prepare(
         return trial
     try:
         session = _open(original, trial)
+        if trial.converted and types == {DOUBLE}:
+            trial.tolerance = tolerance_of({FLOAT}, rtol, atol)
         _run_groups(trial, session, groups)
         seconds = _repeat(trial, session)
         del session  # one model at a time in memory
@@ -120,7 +126,7 @@ def _open(original: Candidate, trial: Trial) -> Session:
     try:
         return open_session(original, converted=False, time_limit=trial.time_limit)
     except CannotRun as error:
-        if not float_types(original.model) & {10, 16}:
+        if not float_types(original.model) - {FLOAT}:
             raise
         trial.converted = True
         trial.how += (
@@ -187,7 +193,7 @@ def _add_float64(trial: Trial, original: Candidate, seconds: float) -> None:
     if size > _LARGEST_TWIN:
         trial.float64 = f"none: weights of {size >> 20} MB are converted too slowly"
         return
-    if float_types(original.model) == {DOUBLE}:
+    if float_types(original.model) == {DOUBLE} and not trial.converted:
         trial.float64 = "none: the model is in float64 itself"
         return
     try:

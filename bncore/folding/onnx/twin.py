@@ -19,7 +19,7 @@ from .store import DOUBLE, FLOAT, FLOATS, Store, to_bytes
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-__all__ = ["DOUBLE", "FLOAT", "NoTwin", "float_types", "twin"]
+__all__ = ["NoTwin", "float_types", "twin"]
 
 _TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype"})
 _DEFAULT_FLOAT = frozenset({"RandomNormal", "RandomUniform"})

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .distance import TOLERANCES, OutputError, Tolerance, compare
 from .runtime import CannotRun, Session
-from .twin import FLOAT, NoTwin, float_types, twin
+from .store import BFLOAT16, DOUBLE, FLOAT, FLOAT16
+from .twin import NoTwin, twin
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -113,10 +114,9 @@ class Trial:
         return result
 
 
-def tolerance_of(model: ModelProto, rtol: float | None, atol: float | None) -> Tolerance:
-    """As given, else by the coarsest floating type of the model."""
-    types = float_types(model)
-    kind = next((kind for kind in (16, 10, 1, 11) if kind in types), 1)
+def tolerance_of(types: set[int], rtol: float | None, atol: float | None) -> Tolerance:
+    """As given, else by the coarsest of a model's floating types."""
+    kind = next((kind for kind in (BFLOAT16, FLOAT16, FLOAT, DOUBLE) if kind in types), FLOAT)
     default = TOLERANCES[kind]
     return Tolerance(default.rtol if rtol is None else rtol, default.atol if atol is None else atol)
 

@@ -13,8 +13,8 @@ from onnx import helper
 from bncore.folding.onnx.float64 import float64_run
 from bncore.folding.onnx.load import load
 from bncore.folding.onnx.runtime import Session
-from bncore.folding.onnx.store import Store
-from bncore.folding.onnx.twin import DOUBLE, NoTwin, twin
+from bncore.folding.onnx.store import DOUBLE, Store
+from bncore.folding.onnx.twin import NoTwin, twin
 
 from . import models
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..protos import messages
 from ..runtime import CannotRun, Session
-from ..twin import DOUBLE, NoTwin, twin
+from ..store import DOUBLE
+from ..twin import NoTwin, twin
 from .operators import operators
 
 if TYPE_CHECKING:
