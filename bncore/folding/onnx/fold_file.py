@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...support.files import check_target
 from .bisect import first_wrong
 from .distance import Tolerance
 from .facts import Facts, facts
@@ -104,6 +105,8 @@ def fold_file(
     options = options or Options()
     if target is None and not options.dry_run:
         raise ValueError("a target is needed unless it is a dry run")
+    if target is not None and not options.dry_run:
+        check_target(target, options.force)
     with staging_folder(None if options.dry_run else target) as folder:
         loaded = load(source, scratch=folder)
         if not options.dry_run:

@@ -139,9 +139,9 @@ def commit(staged: Staged, target: str | os.PathLike[str], *, force: bool) -> No
     with ExitStack() as stack:
         if staged.data is not None:
             place = real.parent / staged.data.name
-            stack.enter_context(_aside([real, place], staged.model.parent / "old"))
-            with atomic_path(place, force) as temporary:
-                os.replace(staged.data, temporary)
+            if force:
+                stack.enter_context(_aside([real, place], staged.model.parent / "old"))
+            stack.enter_context(_in_place(staged.data, place, force))
         with atomic_path(target, force) as temporary:
             os.replace(staged.model, temporary)
 
@@ -149,14 +149,15 @@ def commit(staged: Staged, target: str | os.PathLike[str], *, force: bool) -> No
 def _with_data_outside(
     model: ModelProto, store: Store, file: IO[bytes], location: str, *, everything: bool
 ) -> ModelProto:
-    """A copy of the model whose large tensors lie in the file: those that did, the spilled ones, or all initializers."""
+    """A copy of the model whose large tensors lie in the file: those that lay outside and the spilled ones, or all initializers."""
     copy = type(model)()
     copy.CopyFrom(model)
     written: dict[Extent, int] = {}
-    for tensor in tensors(copy):
+    for tensor in copy.graph.initializer if everything else tensors(copy):
         outside = is_external(tensor)
-        length = storage_bytes(tensor) if outside or tensor.HasField("raw_data") else 0
-        if length < SPILL_FROM or not (outside or everything):
+        movable = outside or (everything and tensor.HasField("raw_data"))
+        length = storage_bytes(tensor) if movable else 0
+        if length < SPILL_FROM:
             continue
         extent = store.extent(tensor) if outside else None
         offset = written.get(extent) if extent else None
@@ -184,6 +185,18 @@ def _check(path: Path, shown: str) -> None:
             onnx.checker.check_model(os.fspath(path), full_check=True)
     except FileFormatError as error:
         raise InvalidModel(str(error)) from None
+
+
+@contextmanager
+def _in_place(staged: Path, place: Path, force: bool) -> Iterator[None]:
+    """A file that stays only if what follows succeeds."""
+    with atomic_path(place, force) as temporary:
+        os.replace(staged, temporary)
+    try:
+        yield
+    except BaseException:
+        place.unlink()
+        raise
 
 
 @contextmanager

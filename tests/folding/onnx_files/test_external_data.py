@@ -174,6 +174,20 @@ def test_a_failed_replacement_brings_both_old_files_back(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.parametrize("appeared", ["out.onnx", "out.onnx.data"])
+def test_a_file_that_appears_meanwhile_is_kept(source: Path, tmp_path: Path, appeared: str) -> None:
+    loaded = load(source)
+    (tmp_path / "staging").mkdir()
+    staged = stage(
+        loaded.model, loaded.store, tmp_path / "staging", tmp_path / "out.onnx", external=True
+    )
+    (tmp_path / appeared).write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        commit(staged, tmp_path / "out.onnx", force=False)
+    assert (tmp_path / appeared).read_bytes() == b"mine"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [appeared]
+
+
 def test_a_model_too_large_for_one_file_gets_external_data(tmp_path: Path) -> None:
     """2 GB scaled down to 10 KB."""
     path = models.save(models.conv_net(3, 16), tmp_path / "m.onnx")
