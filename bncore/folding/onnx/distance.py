@@ -51,6 +51,10 @@ class OutputError:
         Distance of each from the float64 run, None where there is none.
     trouble : str
         Why it does not agree; empty if it does.
+    remark : str
+        Why it agrees although it is beyond the tolerance.
+    stray : bool
+        The float64 run is far from both, so it is itself wrong.
     """
 
     name: str
@@ -60,6 +64,8 @@ class OutputError:
     original: float | None = None
     folded: float | None = None
     trouble: str = ""
+    remark: str = ""
+    stray: bool = False
 
     def add(self, other: OutputError) -> None:
         """Take over what is larger."""
@@ -70,13 +76,31 @@ class OutputError:
             self.original = _largest(self.original or 0.0, other.original)
             self.folded = _largest(self.folded or 0.0, other.folded)
         self.trouble = self.trouble or other.trouble
+        self.remark = self.remark or other.remark
+        self.stray = self.stray or other.stray
+
+    def to_dict(self) -> dict[str, Any]:
+        """Python numbers and strings only, ready for JSON."""
+        return {key: value for key, value in vars(self).items() if key != "stray"}
+
+    def forget_float64(self) -> None:
+        self.original = self.folded = None
 
 
-def compare(name: str, original: Any, folded: Any, exact: Any, tolerance: Tolerance) -> OutputError:
+def compare(
+    name: str,
+    original: Any,
+    folded: Any,
+    exact: Any,
+    tolerance: Tolerance,
+    *,
+    trusted: bool = False,
+) -> OutputError:
     """One output of one run; ``exact`` is the float64 run's, or None.
 
-    Beyond the tolerance an output still agrees if the folded model is at most twice as far from the float64 run as the
-    original: then its distance is the rounding of both.
+    Beyond the tolerance an output still agrees if the folded model is within the tolerance of the original's float64 run:
+    then it is the original that rounds more. If that run is ``trusted``, being of the same runtime, it is also enough if the
+    folded model is at most twice as far from it as the original.
     """
     found = OutputError(name)
     parts, others = list(flatten(original)), list(flatten(folded))
@@ -87,7 +111,7 @@ def compare(name: str, original: Any, folded: Any, exact: Any, tolerance: Tolera
     if len(exacts) != len(parts):
         exacts = [None] * len(parts)
     for a, b, e in zip(parts, others, exacts):
-        found.add(_compare_arrays(name, np.asarray(a), np.asarray(b), e, tolerance))
+        found.add(_compare_arrays(name, np.asarray(a), np.asarray(b), e, tolerance, trusted))
     return found
 
 
@@ -104,7 +128,7 @@ def flatten(value: Any) -> Iterator[Any]:
 
 
 def _compare_arrays(
-    name: str, a: np.ndarray, b: np.ndarray, exact: Any, tolerance: Tolerance
+    name: str, a: np.ndarray, b: np.ndarray, exact: Any, tolerance: Tolerance, trusted: bool
 ) -> OutputError:
     if a.shape != b.shape or a.dtype != b.dtype:
         return OutputError(name, trouble=f"{a.dtype} {a.shape} before, {b.dtype} {b.shape} after")
@@ -126,16 +150,21 @@ def _compare_arrays(
     scale = float(np.abs(a).max(initial=0.0))
     distance = _distance(a, b)
     found = OutputError(name, distance, distance / scale if scale else distance, scale)
+    limit = tolerance.atol + tolerance.rtol * scale
+    near = confirmed = False
     if exact is not None and np.shape(exact) == finite.shape:
         true = np.asarray(exact, np.float64)[finite]
         found.original, found.folded = _distance(a, true), _distance(b, true)
-    if not distance <= tolerance.atol + tolerance.rtol * scale:
-        rounding = found.folded is not None and found.original is not None and found.original > 0
-        if not (rounding and found.folded <= 2 * found.original):  # type: ignore[operator]
-            found.trouble = (
-                f"differs by {distance:.3g} ({found.max_rel:.3g} of the largest value), allowed is "
-                f"{tolerance.atol + tolerance.rtol * scale:.3g}"
-            )
+        near = found.folded <= limit
+        confirmed = near or (trusted and found.folded <= 2 * found.original)
+        found.stray = not (trusted or near or found.original <= limit)
+    if not distance <= limit:
+        text = f"differs by {distance:.3g} ({found.max_rel:.3g} of the largest value), allowed is {limit:.3g}"
+        if confirmed:
+            who = "it is the original that is far" if near else "both are as far"
+            found.remark = f"{text}; but {who} from the float64 run"
+        else:
+            found.trouble = text
     return found
 
 

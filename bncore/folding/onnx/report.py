@@ -104,6 +104,7 @@ def _verification_lines(found: Verification) -> list[str]:
         )
     if rows:
         lines.append(table(rows))
+    lines += [f"  {output.name}: {output.remark}" for output in found.outputs if output.remark]
     if found.float64:
         lines.append(f"  float64 run: {found.float64}")
     return lines

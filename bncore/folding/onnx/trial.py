@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .distance import Tolerance, compare, flatten
+from .distance import compare
 from .float64 import float64_run
 from .hints import Hints
 from .inputs import STYLES, Feed, Shapes, from_file, model_inputs, random_feed, shapes_to_try
@@ -210,18 +210,6 @@ def _add_float64(trial: Trial, original: Candidate, seconds: float) -> None:
     with suppress(NoTwin):  # what is too large for the evaluator comes last
         while len(exact) < len(trial.feeds) and time.perf_counter() < end:
             exact.append(run(trial.feeds[len(exact)]))
-    for answers, expected in zip(exact, trial.expected):
-        for name, value in expected.items():
-            if by != "ONNX Runtime" and not _alike(value, answers[name], trial.tolerance):
-                trial.float64 = f"none: {by} disagrees with ONNX Runtime about the original"
-                return
     trial.exact[: len(exact)] = exact
+    trial.trusted = by == "ONNX Runtime"
     trial.float64 = f"{by}, on {len(exact)} of {len(trial.feeds)} inputs"
-
-
-def _alike(value: Any, exact: Any, tolerance: Tolerance) -> bool:
-    as_double = [
-        np.asarray(part).astype(np.float64) if np.asarray(part).dtype.kind in "fV" else part
-        for part in flatten(value)
-    ]
-    return not compare("", as_double, list(flatten(exact)), None, tolerance).trouble

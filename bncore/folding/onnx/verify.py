@@ -67,7 +67,7 @@ class Verification:
             "inputs": self.cases,
             "float64": self.float64,
             **({} if self.tolerance is None else self.tolerance._asdict()),
-            "outputs": [vars(output) for output in self.outputs],
+            "outputs": [output.to_dict() for output in self.outputs],
         }
 
 
@@ -85,6 +85,7 @@ class Trial:
     expected: list[dict[str, Any]] = field(default_factory=list)
     exact: list[dict[str, Any] | None] = field(default_factory=list)
     float64: str = ""
+    trusted: bool = False
 
     def judge(self, folded: Candidate) -> Verification:
         """Run a folded model on the same inputs."""
@@ -100,11 +101,19 @@ class Trial:
                 answers = session.run(feed)
                 for name, value in expected.items():
                     true = None if exact is None else exact.get(name)
-                    outputs[name].add(compare(name, value, answers[name], true, self.tolerance))
+                    outputs[name].add(
+                        compare(
+                            name, value, answers[name], true, self.tolerance, trusted=self.trusted
+                        )
+                    )
         except (CannotRun, NoTwin) as error:
             result.status, result.reason = "differ", f"the folded model does not run: {error}"
             return result
         result.outputs = list(outputs.values())
+        if any(output.stray for output in result.outputs):
+            result.float64 = f"none: that of {self.float64} is far from both models"
+            for output in result.outputs:
+                output.forget_float64()
         troubles = [f"output {o.name!r}: {o.trouble}" for o in result.outputs if o.trouble]
         if troubles:
             result.status, result.reason = "differ", "; ".join(troubles[:3])

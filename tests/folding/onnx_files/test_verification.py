@@ -243,8 +243,9 @@ def test_overridable_initializers_are_not_fed(tmp_path: Path) -> None:
 # --- distances
 
 
-def far(a: Any, b: Any, exact: Any = None) -> str:
-    return compare("y", np.asarray(a), np.asarray(b), exact, TOLERANCES[1]).trouble
+def far(a: Any, b: Any, exact: Any = None, trusted: bool = False) -> str:
+    a, b = np.asarray(a), np.asarray(b)
+    return compare("y", a, b, exact, TOLERANCES[1], trusted=trusted).trouble
 
 
 def test_rounding_is_tolerated_and_no_more() -> None:
@@ -253,12 +254,53 @@ def test_rounding_is_tolerated_and_no_more() -> None:
     assert far(a, a + np.float32([0, 2e-2]))
 
 
-def test_what_is_as_near_to_float64_is_rounding() -> None:
+def test_what_is_nearer_to_float64_agrees() -> None:
     exact = np.array([1.0, 2.0])
-    a, b = np.float32([1.0, 2.1]), np.float32([1.0, 1.9])
-    assert far(a, b)
-    assert not far(a, b, exact)
-    assert far(a, np.float32([1.0, 1.7]), exact)
+    original, folded = np.float32([1.0, 2.1]), np.float32([1.0, 2.0])
+    assert far(original, folded)
+    assert not far(original, folded, exact)
+    assert far(folded, original, exact)
+
+
+def test_only_the_same_runtime_is_trusted_to_tell_rounding() -> None:
+    exact = np.array([1.0, 2.0])
+    original, folded = np.float32([1.0, 2.1]), np.float32([1.0, 1.9])
+    assert not far(original, folded, exact, trusted=True)
+    assert far(original, np.float32([1.0, 1.7]), exact, trusted=True)
+    assert far(original, folded, exact)
+
+
+def test_a_float64_run_far_from_both_is_dropped() -> None:
+    a = np.float32([1.0, 2.0])
+    assert compare("y", a, a, np.array([1.0, 2.5]), TOLERANCES[1]).stray
+    assert not compare("y", a, a, np.array([1.0, 2.0]), TOLERANCES[1]).stray
+
+
+def test_cancellation_that_folding_removes(tmp_path: Path) -> None:
+    """Bias and mean near 10 000: the original loses four digits, the folded model none."""
+    rng = np.random.default_rng(0)
+    means = rng.normal(10_000, 1, 4)
+    parameters = norm_of(means, rng)
+    weight = models.initializer("w", rng.normal(size=(4, 3, 1, 1)))
+    bias = models.initializer("b", means + rng.normal(size=4))
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], "conv"),
+        helper.make_node("BatchNormalization", ["c", *[t.name for t in parameters]], ["y"], "bn"),
+    ]
+    shapes = [("x", 1, ["N", 3, "H", "W"]), ("y", 1, ["N", 4, "H", "W"])]
+    model = graph(nodes, shapes[:1], shapes[1:], [weight, bias, *parameters])
+    found = fold(model, tmp_path).verification
+    (output,) = found.outputs
+    assert found.status == "agree", found.reason
+    assert output.original is not None and output.folded is not None
+    assert output.folded < output.original / 100
+    assert "original that is far from the float64 run" in output.remark
+
+
+def norm_of(means: np.ndarray, rng: np.random.Generator) -> list[Any]:
+    parameters = models.norm_parameters("bn", len(means), rng)
+    parameters[2] = models.initializer("bn.mean", means)
+    return parameters
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
