@@ -12,11 +12,11 @@ from .skeleton import skeleton
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["largest_value"]
+__all__ = ["all_values"]
 
 
-def largest_value(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Elements of the largest value of the main graph, as far as shapes can be inferred; 0 where none can."""
+def all_values(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Elements of all values of a model together, as far as shapes can be inferred; 0 where none can."""
     import onnx
 
     bare = skeleton(model)
@@ -33,11 +33,8 @@ def largest_value(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> i
         inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True)
     except Exception:  # of many kinds; then nothing is known
         return 0
-    return max(
-        (
-            math.prod(dim.dim_value for dim in part.shape.dim)
-            for part in messages(inferred)
-            if part.DESCRIPTOR.name == "Tensor"
-        ),
-        default=0,
+    return sum(
+        math.prod(dim.dim_value for dim in part.shape.dim)
+        for part in messages(inferred)
+        if part.DESCRIPTOR.name == "Tensor"
     )
