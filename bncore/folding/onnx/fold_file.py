@@ -63,6 +63,8 @@ class FileFold:
     written : bool
     measured : object
         What ``measure`` returned.
+    remark : str
+        What was wrong with the file and did no harm.
     """
 
     model: ModelProto
@@ -74,6 +76,7 @@ class FileFold:
     culprit_number: int | None = None
     written: bool = False
     measured: Any = None
+    remark: str = ""
 
 
 def fold_file(
@@ -138,6 +141,7 @@ class _Job:
         result = FileFold(
             original.model, done, before, facts(original.model), Verification("not verified")
         )
+        result.remark = self.loaded.remark
         staged = self._judge(result, trial)
         if staged is None:
             self._blame(result, trial)

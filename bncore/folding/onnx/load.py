@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...support.errors import FileFormatError
 from ...support.extras import require
 from .external import is_external, judge_extents
-from .protos import is_all_text, tensors
+from .protos import is_all_text, messages, tensors
 from .sizes import judge_tensor, storage_bytes
 from .skeleton import skeleton
 from .store import SPILL_FROM, Store
@@ -42,6 +42,8 @@ class Loaded:
         Whether tensors lie in files of their own.
     size : int
         Bytes of the model's file and of the tensors outside it.
+    remark : str
+        What was wrong with the file and did no harm.
     """
 
     path: str
@@ -50,6 +52,7 @@ class Loaded:
     files: tuple[str, ...]
     external: bool
     size: int
+    remark: str = ""
 
 
 def load(path: str | os.PathLike[str], *, scratch: str | os.PathLike[str] | None = None) -> Loaded:
@@ -79,12 +82,11 @@ def load(path: str | os.PathLike[str], *, scratch: str | os.PathLike[str] | None
         folder = os.path.dirname(shown) or "."
         store = Store(folder)
         files, outside = _judge_tensors(model, store)
-        _check(data, model, external=bool(files))
+        remark = _check(data, model, external=bool(files))
     if files:
         store = Store(folder, scratch=scratch)
-    return Loaded(
-        shown, model, store, (os.path.realpath(shown), *files), bool(files), len(data) + outside
-    )
+    sources = (os.path.realpath(shown), *files)
+    return Loaded(shown, model, store, sources, bool(files), len(data) + outside, remark)
 
 
 @contextmanager
@@ -171,14 +173,29 @@ def _judge_tensors(model: ModelProto, store: Store) -> tuple[tuple[str, ...], in
     )
 
 
-def _check(data: bytes, model: ModelProto, *, external: bool) -> None:
-    """onnx's own full check: every node against its schema, every shape."""
+def _check(data: bytes, model: ModelProto, *, external: bool) -> str:
+    """onnx's own full check: every node against its schema, every shape; returns a remark.
+
+    Stated shapes of values inside the model may be left over from an earlier form of it: runtimes do not mind, so they are
+    dropped if that is all that is wrong.
+    """
     import onnx
 
     try:
         onnx.checker.check_model(skeleton(model) if external else data, full_check=True)
+        return ""
     except Exception as error:
-        raise FileFormatError(f"not a valid model: {_line(error)}") from None
+        reason = _line(error)
+    stated = [part for part in messages(model.graph) if part.DESCRIPTOR.name == "GraphProto"]
+    if not any(graph.value_info for graph in stated):
+        raise FileFormatError(f"not a valid model: {reason}")
+    for graph in stated:
+        graph.ClearField("value_info")
+    try:
+        onnx.checker.check_model(skeleton(model), full_check=True)
+    except Exception:
+        raise FileFormatError(f"not a valid model: {reason}") from None
+    return "the shapes that the file states of values inside it are wrong; they are left out"
 
 
 def _line(error: BaseException) -> str:

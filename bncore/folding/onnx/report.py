@@ -33,6 +33,7 @@ def as_dict(result: FileFold) -> dict[str, Any]:
         },
         "written": result.written,
         "latency_us": result.measured,
+        "remark": result.remark,
     }
 
 
@@ -51,6 +52,8 @@ def as_text(result: FileFold) -> str:
     if rows:
         lines.append(table(rows))
     lines.append(table(_facts_rows(result.before, result.after)))
+    if result.remark:
+        lines.append(f"  remark: {result.remark}")
     if result.measured:
         lines.append(
             f"  time of a run, median, ONNX Runtime as it is: {result.measured['before']:.0f} -> "

@@ -75,6 +75,17 @@ def test_what_folding_does_not_concern_stays(tmp_path: Path) -> None:
     assert unknown in (tmp_path / "out.onnx").read_bytes()
 
 
+def test_wrong_shapes_of_inner_values_do_no_harm(command: Callable, tmp_path: Path) -> None:
+    """Some exporters leave shapes from before their optimizations."""
+    model = models.conv_net()
+    model.graph.value_info.append(onnx.helper.make_tensor_value_info("c0", 1, [1, 2]))
+    path = models.save(model, tmp_path / "m.onnx")
+    code, out, err = command(path, tmp_path / "out.onnx")
+    assert code == 0, err
+    assert "verified" in out and "remark: the shapes" in out
+    assert not onnx.load(tmp_path / "out.onnx").graph.value_info
+
+
 def test_an_existing_file_is_kept_without_force(
     refused: Callable, source: Path, tmp_path: Path
 ) -> None:
