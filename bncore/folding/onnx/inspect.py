@@ -14,6 +14,7 @@ import numpy as np
 
 from .load import load
 from .protos import messages
+from .save import staging_folder
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -92,10 +93,11 @@ def inspect_model(
         from ..findings import findings as find
 
         findings = find
-    loaded = load(path)
-    with loaded.store:
-        rows = list(_rows(loaded.model, loaded.store, findings))
-        verdicts = _verdicts(fold(loaded.model, loaded.store))
+    with staging_folder(None) as scratch:
+        loaded = load(path, scratch=scratch)
+        with loaded.store:
+            rows = list(_rows(loaded.model, loaded.store, findings))
+            verdicts = _verdicts(fold(loaded.model, loaded.store))
     for row in rows:
         default = (False, f"{row.op} stays with the default levels")
         row.foldable, row.why = verdicts.get(row.norm, default)
