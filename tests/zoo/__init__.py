@@ -1,0 +1,23 @@
+"""A zoo of small ONNX models for folding: what each must come down to, and float64 twins as oracle.
+
+``MODELS[name]`` has ``build()``, ``feeds(seed)`` and ``minimum``. One module a family; nothing here folds.
+"""
+
+from . import (
+    attention,
+    concatenated,
+    control,
+    exporters,
+    generative,
+    kept,
+    mlp,
+    mobile,
+    residual,
+    sequence,
+    shared,
+    stored,
+    volumes,
+)
+from .registry import MODELS, Entry, Minimum
+
+__all__ = ["MODELS", "Entry", "Minimum"]
