@@ -3,7 +3,7 @@
 ``MODELS[name]`` has ``build()``, ``feeds(seed)`` and ``minimum``. One module a family; nothing here folds.
 """
 
-from . import (
+from . import (  # noqa: F401 (each adds its models)
     attention,
     concatenated,
     control,

@@ -77,8 +77,7 @@ def patch_transformer(g: Graph) -> None:
     length, c = 6, 8
     x = matmul(g, g.input("patches", ["N", length, 5]), 5, c)
     heads = (
-        transpose(g, reshape(g, matmul(g, x, c, c), -1, length, 2, 4), 0, 2, 1, 3)
-        for _ in range(3)
+        transpose(g, reshape(g, matmul(g, x, c, c), -1, length, 2, 4), 0, 2, 1, 3) for _ in range(3)
     )
     y = transpose(g, _attention(g, *heads, width=4), 0, 2, 1, 3)
     y = matmul(g, reshape(g, y, -1, length, c), c, c)

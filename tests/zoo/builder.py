@@ -134,6 +134,11 @@ def finish(graph: Graph, name: str, *, ir: int, value_info: bool, overridable: b
         List all initializers among the inputs, as files of IR 3 must.
     """
     made = graph.graph(name)
+    if overridable:
+        for tensor in made.initializer:
+            made.input.append(
+                helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
     imports = [helper.make_opsetid("", graph.opset)]
     imports += [helper.make_opsetid("zoo", 1)] if graph.functions else []
     model = helper.make_model(
@@ -147,10 +152,5 @@ def finish(graph: Graph, name: str, *, ir: int, value_info: bool, overridable: b
             output.CopyFrom(found)
     if value_info:
         made.value_info.extend(inferred.value_info)
-    if overridable:
-        for tensor in made.initializer:
-            made.input.append(
-                helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            )
     model.graph.CopyFrom(made)
     return model

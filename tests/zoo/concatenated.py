@@ -38,7 +38,11 @@ def densenet(g: Graph) -> None:
     classifier(g, x, c)
 
 
-@model(norms=0, why="every norm follows a convolution; that over Concat is cut into its branches, all convolutions", inputs=BATCH)
+@model(
+    norms=0,
+    why="every norm follows a convolution; that over Concat is cut into its branches, all convolutions",
+    inputs=BATCH,
+)
 def inception(g: Graph) -> None:
     x = conv_norm(g, g.input("image", IMAGE), 3, 8)
     branches = [

@@ -19,7 +19,11 @@ def _when_positive(g: Graph, x: str, then: Graph, otherwise: Graph) -> str:
     return g("If", condition, then_branch=then.graph("then"), else_branch=otherwise.graph("else"))
 
 
-@model(norms=0, why="norms inside a body follow convolutions of that body; constants may lie outside", inputs=BATCH)
+@model(
+    norms=0,
+    why="norms inside a body follow convolutions of that body; constants may lie outside",
+    inputs=BATCH,
+)
 def if_bodies(g: Graph) -> None:
     x = conv_norm(g, g.input("image", IMAGE), 3, 8)
     shared = norm_params(g, 8)
@@ -32,7 +36,11 @@ def if_bodies(g: Graph) -> None:
     classifier(g, _when_positive(g, x, *bodies), 8)
 
 
-@model(norms=0, why="the body's norm goes into the body's convolution, whose weight lies outside", inputs=BATCH)
+@model(
+    norms=0,
+    why="the body's norm goes into the body's convolution, whose weight lies outside",
+    inputs=BATCH,
+)
 def loop_body(g: Graph) -> None:
     """A weight-tied recurrent block, three times."""
     x = conv_norm(g, g.input("image", IMAGE), 3, 6)
@@ -98,7 +106,10 @@ def local_functions(g: Graph) -> None:
 
     x = g("ConvNormRelu", g.input("image", IMAGE), *params(3, 6), domain="zoo")
     x = g("Twice", x, *params(6, 8), *params(8, 8), domain="zoo")
-    g.output(g("Gemm", g("Flatten", g("ReduceMean", x, axes=[2, 3])), g.const(g.normal((8, 3)))), "logits")
+    g.output(
+        g("Gemm", g("Flatten", g("ReduceMean", x, axes=[2, 3])), g.const(g.normal((8, 3)))),
+        "logits",
+    )
 
 
 @model(

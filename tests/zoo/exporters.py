@@ -6,9 +6,31 @@ import numpy as np
 from onnx import TensorProto
 
 from .builder import Graph
-from .layers import bias, classifier, conv, conv_norm, conv_weight, gemm, kernel, norm, norm_params, pool
+from .layers import (
+    bias,
+    classifier,
+    conv,
+    conv_norm,
+    conv_weight,
+    gemm,
+    kernel,
+    norm,
+    norm_params,
+    pool,
+)
 from .registry import model
-from .shapes import clip, cut, dropout, pad, reduce_mean, reshape, squeeze, transpose, unsqueeze, upsample
+from .shapes import (
+    clip,
+    cut,
+    dropout,
+    pad,
+    reduce_mean,
+    reshape,
+    squeeze,
+    transpose,
+    unsqueeze,
+    upsample,
+)
 
 IMAGE = ["N", 3, 12, 12]
 BATCH = {"N": 2}
@@ -40,7 +62,9 @@ def _plain(g: Graph) -> None:
     g.output(norm(g, gemm(g, x, 8, 4), 4), "logits")
 
 
-@model(norms=0, why="a Constant node is as constant as an initializer", inputs=BATCH, constants="node")
+@model(
+    norms=0, why="a Constant node is as constant as an initializer", inputs=BATCH, constants="node"
+)
 def constant_nodes(g: Graph) -> None:
     _plain(g)
 
@@ -50,7 +74,14 @@ def aliased_constants(g: Graph) -> None:
     _plain(g)
 
 
-@model(norms=0, why="as any other; weights are listed among the inputs, as IR 3 demands", inputs=BATCH, ir=3, opset=8, overridable=True)
+@model(
+    norms=0,
+    why="as any other; weights are listed among the inputs, as IR 3 demands",
+    inputs=BATCH,
+    ir=3,
+    opset=8,
+    overridable=True,
+)
 def ir3(g: Graph) -> None:
     _plain(g)
 
@@ -103,7 +134,11 @@ def caffe(g: Graph) -> None:
 
 
 def _old(g: Graph) -> None:
-    x = g("PRelu", conv_norm(g, g.input("image", IMAGE), 3, 8, act=""), g.const(np.array([[[0.2]]] * 8)))
+    x = g(
+        "PRelu",
+        conv_norm(g, g.input("image", IMAGE), 3, 8, act=""),
+        g.const(np.array([[[0.2]]] * 8)),
+    )
     x = g("Relu", norm(g, upsample(g, conv(g, pool(g, x), 8, 8, groups=4)), 8))
     x = conv(g, pad(g, x, [0, 0, 1, 1, 0, 0, 1, 1]), 8, 8, pad=0, with_bias=True)
     x = clip(g, norm(g, cut(g, x, 2, 1, 9), 8), -1, 6)
@@ -111,7 +146,9 @@ def _old(g: Graph) -> None:
     g.output(norm(g, gemm(g, x, 8, 4), 4), "logits")
 
 
-OLD = "norms follow convolutions, also behind Upsample and Slice, or a pooled one goes into the Gemm"
+OLD = (
+    "norms follow convolutions, also behind Upsample and Slice, or a pooled one goes into the Gemm"
+)
 
 
 @model(norms=0, why=OLD, inputs=BATCH, opset=7, ir=3, overridable=True)

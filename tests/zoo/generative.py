@@ -28,7 +28,11 @@ def dcgan_generator(g: Graph) -> None:
 
 @model(norms=0, why="every norm follows a convolution that nothing else reads", inputs=BATCH)
 def dcgan_discriminator(g: Graph) -> None:
-    x = g("LeakyRelu", conv(g, g.input("image", ["N", 3, 16, 16]), 3, 8, 4, stride=2, pad=1), alpha=0.2)
+    x = g(
+        "LeakyRelu",
+        conv(g, g.input("image", ["N", 3, 16, 16]), 3, 8, 4, stride=2, pad=1),
+        alpha=0.2,
+    )
     x = g("LeakyRelu", norm(g, conv(g, x, 8, 12, 4, stride=2, pad=1), 12), alpha=0.2)
     x = g("LeakyRelu", norm(g, conv(g, x, 12, 16, 3, stride=2), 16), alpha=0.2)
     g.output(g("Sigmoid", conv(g, x, 16, 1, 2, pad=0)), "real")

@@ -8,7 +8,19 @@ import numpy as np
 from onnx import helper
 
 from .builder import Graph
-from .layers import bias, classifier, conv, conv_norm, gemm, kernel, matmul, norm, norm_params, pool, recurrent
+from .layers import (
+    bias,
+    classifier,
+    conv,
+    conv_norm,
+    gemm,
+    kernel,
+    matmul,
+    norm,
+    norm_params,
+    pool,
+    recurrent,
+)
 from .registry import model
 from .shapes import reshape, transpose
 
@@ -16,7 +28,12 @@ IMAGE = ["N", 3, 8, 8]
 BATCH = {"N": 2}
 
 
-@model(norms=1, why="training_mode = 1 normalizes by the batch's own statistics", inputs={"N": 4}, opset=15)
+@model(
+    norms=1,
+    why="training_mode = 1 normalizes by the batch's own statistics",
+    inputs={"N": 4},
+    opset=15,
+)
 def training_mode(g: Graph) -> None:
     x = conv(g, conv_norm(g, g.input("image", IMAGE), 3, 6), 6, 8)
     x, mean, variance = g.many(
@@ -27,14 +44,23 @@ def training_mode(g: Graph) -> None:
     classifier(g, g("Relu", x), 8)
 
 
-@model(norms=1, why="all five outputs are named: before opset 14 that is training mode", inputs=BATCH, opset=9)
+@model(
+    norms=1,
+    why="all five outputs are named: before opset 14 that is training mode",
+    inputs=BATCH,
+    opset=9,
+)
 def five_outputs(g: Graph) -> None:
     x = conv(g, conv_norm(g, g.input("image", IMAGE), 3, 6), 6, 8)
     x = g.many("BatchNormalization", x, *norm_params(g, 8), outputs=5, epsilon=1e-5)[0]
     classifier(g, g("Relu", x), 8)
 
 
-@model(norms=1, why="gamma of the second norm is an input with a default: the caller may override it", inputs=BATCH)
+@model(
+    norms=1,
+    why="gamma of the second norm is an input with a default: the caller may override it",
+    inputs=BATCH,
+)
 def overridable(g: Graph) -> None:
     x = conv(g, conv_norm(g, g.input("image", IMAGE), 3, 6), 6, 8)
     params = norm_params(g, 8)
@@ -62,7 +88,11 @@ def conditional(g: Graph) -> None:
     classifier(g, g("Relu", norm(g, x, 8, params=params)), 8)
 
 
-@model(norms=1, why="the result is a graph output beside the classifier's input; a ReLU is in front", inputs=BATCH)
+@model(
+    norms=1,
+    why="the result is a graph output beside the classifier's input; a ReLU is in front",
+    inputs=BATCH,
+)
 def norm_neck(g: Graph) -> None:
     """BNNeck of person re-identification: features before and behind a norm have their own losses."""
     x = conv_norm(g, g.input("image", IMAGE), 3, 8)
@@ -71,7 +101,11 @@ def norm_neck(g: Graph) -> None:
     g.output(gemm(g, "features", 8, 4, with_bias=False), "logits")
 
 
-@model(norms=0, why="the norm's own name is the graph's output, the convolution takes it over", inputs=BATCH)
+@model(
+    norms=0,
+    why="the norm's own name is the graph's output, the convolution takes it over",
+    inputs=BATCH,
+)
 def norm_is_output(g: Graph) -> None:
     x = conv_norm(g, g.input("image", IMAGE), 3, 8)
     g.output(norm(g, conv(g, x, 8, 4), 4), "map")
@@ -93,9 +127,15 @@ def between_nonlinear(g: Graph) -> None:
     g.output(g("Sigmoid", norm(g, g("Relu", x), 8)), "gates")
 
 
-@model(norms=1, why="behind an LSTM, in front of a Tanh: its output is not linear in its weights", inputs={"N": 2})
+@model(
+    norms=1,
+    why="behind an LSTM, in front of a Tanh: its output is not linear in its weights",
+    inputs={"N": 2},
+)
 def behind_lstm(g: Graph) -> None:
-    x = recurrent(g, "LSTM", transpose(g, g.input("steps", ["N", 5, 6]), 1, 0, 2), 6, 8, directions=1)
+    x = recurrent(
+        g, "LSTM", transpose(g, g.input("steps", ["N", 5, 6]), 1, 0, 2), 6, 8, directions=1
+    )
     x = norm(g, reshape(g, x, -1, 8), 8)
     g.output(gemm(g, g("Tanh", x), 8, 3), "logits")
 
@@ -106,7 +146,11 @@ def negative_over_max_pool(g: Graph) -> None:
     classifier(g, g("Tanh", norm(g, x, 8)), 8)
 
 
-@model(norms=1, why="the norm is over steps, which the linear layer does not own; both are 8 long", inputs={"N": 3})
+@model(
+    norms=1,
+    why="the norm is over steps, which the linear layer does not own; both are 8 long",
+    inputs={"N": 3},
+)
 def trap_linear_over_steps(g: Graph) -> None:
     x = norm(g, matmul(g, g.input("rows", ["N", 8, 6]), 6, 8), 8)
     x = g("Tanh", x)
@@ -125,7 +169,11 @@ def trap_vector_over_width(g: Graph) -> None:
     classifier(g, g("Sigmoid", norm(g, x, 8)), 8)
 
 
-@model(norms=1, why="each of the 4·H·W columns has a scale of its own; the convolution has 4", inputs=BATCH)
+@model(
+    norms=1,
+    why="each of the 4·H·W columns has a scale of its own; the convolution has 4",
+    inputs=BATCH,
+)
 def trap_norm_over_pixels(g: Graph) -> None:
     x = g("Flatten", conv(g, g.input("image", IMAGE), 3, 4, stride=2))
     x = g("Sigmoid", norm(g, x, 64))

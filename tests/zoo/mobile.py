@@ -70,7 +70,11 @@ def shufflenet_v2(g: Graph) -> None:
     classifier(g, x, 8)
 
 
-@model(norms=0, why="the permutation of channels is undone on the way back through Reshape, Transpose, Reshape", inputs=BATCH)
+@model(
+    norms=0,
+    why="the permutation of channels is undone on the way back through Reshape, Transpose, Reshape",
+    inputs=BATCH,
+)
 def shufflenet_norm_after_shuffle(g: Graph) -> None:
     x = conv_norm(g, g.input("image", IMAGE), 3, 12, stride=2)
     x = _shuffle(g, conv(g, x, 12, 12, 1, groups=3), 12, 3, 8)

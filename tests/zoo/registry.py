@@ -76,7 +76,9 @@ def random_feeds(
         if value.name in given:
             continue
         tensor = value.type.tensor_type
-        shape = [hints[dim.dim_param] if dim.dim_param else dim.dim_value for dim in tensor.shape.dim]
+        shape = [
+            hints[dim.dim_param] if dim.dim_param else dim.dim_value for dim in tensor.shape.dim
+        ]
         dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         if dtype.kind == "f":
             feeds[value.name] = rng.normal(size=shape).astype(dtype)

@@ -27,7 +27,11 @@ def resnet_post(g: Graph) -> None:
     classifier(g, _post(g, x, 16, 16), 16)
 
 
-@model(norms=0, why="as resnet_post; axis 0 of a grouped weight is the absolute output channel", inputs=BATCH)
+@model(
+    norms=0,
+    why="as resnet_post; axis 0 of a grouped weight is the absolute output channel",
+    inputs=BATCH,
+)
 def resnext(g: Graph) -> None:
     x = conv_norm(g, g.input("image", IMAGE), 3, 8)
     x = _post(g, x, 8, 16, stride=2, groups=4)

@@ -59,7 +59,9 @@ def temporal_convolutions(g: Graph) -> None:
     classifier(g, x, 8)
 
 
-@model(norms=0, why="every norm follows a pointwise convolution or a Gemm", inputs={"N": 2, "P": 20})
+@model(
+    norms=0, why="every norm follows a pointwise convolution or a Gemm", inputs={"N": 2, "P": 20}
+)
 def pointnet(g: Graph) -> None:
     """With the network that estimates a 3 x 3 transform of the points; their number is dynamic."""
     points = g.input("points", ["N", 3, "P"])

@@ -62,7 +62,7 @@ def pad(g: Graph, x: str, pads: list[int], mode: str = "constant") -> str:
 
 def clip(g: Graph, x: str, low: float, high: float) -> str:
     if g.opset < 11:
-        return g("Clip", x, min=low, max=high)
+        return g("Clip", x, min=float(low), max=float(high))
     return g("Clip", x, g.const(np.array(float(low))), g.const(np.array(float(high))))
 
 

@@ -34,7 +34,10 @@ def siamese(g: Graph) -> None:
     second, others = conv_weight(g, 8, 8, 3), norm_params(g, 8)
     codes = []
     for name in ("left", "right"):
-        x = g("Relu", norm(g, conv(g, g.input(name, ["N", 3, 8, 8]), 3, 8, weight=weight), 8, params=params))
+        x = g(
+            "Relu",
+            norm(g, conv(g, g.input(name, ["N", 3, 8, 8]), 3, 8, weight=weight), 8, params=params),
+        )
         x = norm(g, conv(g, x, 8, 8, weight=second, stride=2), 8, params=others)
         codes.append(g("Flatten", g("GlobalMaxPool", x)))
     distance = g("Abs", g("Sub", *codes))

@@ -1,0 +1,81 @@
+"""Every model of the zoo comes down to its minimum, stays valid and callable as before, and answers as exactly as it did."""
+
+from functools import cache
+
+import pytest
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+engine = pytest.importorskip("bncore.folding.onnx.engine", reason="the ONNX engine is not here")
+store = pytest.importorskip("bncore.folding.onnx.store")
+
+from tests.zoo import MODELS  # noqa: E402
+from tests.zoo.measures import Judge, counts, interface  # noqa: E402
+
+NAMES = sorted(MODELS)
+LEVELS = frozenset({"backward", "forward", "relu"})
+
+
+def fold(model):
+    """A folded copy."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    report = engine.fold_model(copy, store.Store(), levels=LEVELS)
+    return copy, report
+
+
+@cache
+def folded(name):
+    original = MODELS[name].build()
+    return original, *fold(original)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_left_is_the_minimum(name):
+    """A norm that the algebra keeps may also have become one Mul or Add."""
+    original, model, _ = folded(name)
+    minimum = MODELS[name].minimum
+    (before, elementwise), (left, now) = counts(original), counts(model)
+    added = now - elementwise
+    assert left <= minimum.norms, minimum.why
+    assert left + added <= minimum.norms + minimum.added, minimum.why
+    assert left == minimum.norms or added > minimum.added, "fewer than the minimum: think again"
+    assert left <= before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_as_exact_as_before(name):
+    """Within twice the unfolded model's own error against float64, and a few units in the last
+    place.
+    """
+    judge = Judge(MODELS[name])
+    _, model, _ = folded(name)
+    for error, limit in zip(judge.errors(model), judge.limits(), strict=True):
+        assert error <= limit
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_valid_and_called_as_before(name):
+    original, model, _ = folded(name)
+    onnx.checker.check_model(model, full_check=True)
+    assert interface(model) == interface(original)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_folding_twice_changes_nothing_and_bytes_are_the_same_every_time(name):
+    original, model, _ = folded(name)
+    data = model.SerializeToString(deterministic=True)
+    assert fold(original)[0].SerializeToString(deterministic=True) == data
+    again, _ = fold(model)
+    assert again.SerializeToString(deterministic=True) == data
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_norm_is_reported_once(name):
+    """Counted in the inlined model, a norm is folded or kept; what is kept has a reason."""
+    original, model, report = folded(name)
+    before, _ = counts(original)
+    left, _ = counts(model)
+    assert len(report.kept) >= left
+    assert all(entry.reason for entry in report.kept)
+    assert report.applied or left == before
