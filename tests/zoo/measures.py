@@ -24,13 +24,20 @@ FLOOR = 4  # units in the last place of the largest output: where the unfolded m
 onnxruntime.set_default_logger_severity(4)
 
 
-def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes, those of bodies as well."""
+def live_nodes(graph: onnx.GraphProto, outer: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Op types of all nodes that compute with what is not constant, those of bodies as well.
+
+    Arithmetic on constants, which some tools leave to the runtime, is no pass over activations.
+    """
+    constant = set(outer) | {tensor.name for tensor in graph.initializer}
     for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for body in (attribute.g, *attribute.graphs):
-                yield from nodes(body)
+        bodies = [body for each in node.attribute for body in (each.g, *each.graphs) if body.node]
+        if not bodies and all(name in constant for name in node.input if name):
+            constant.update(node.output)
+            continue
+        yield node.op_type
+        for body in bodies:
+            yield from live_nodes(body, frozenset(constant))
 
 
 def counts(model: onnx.ModelProto) -> tuple[int, int]:
@@ -39,7 +46,7 @@ def counts(model: onnx.ModelProto) -> tuple[int, int]:
         from onnx import inliner
 
         model = inliner.inline_local_functions(model)
-    ops = [node.op_type for node in nodes(model.graph)]
+    ops = list(live_nodes(model.graph))
     return ops.count(NORM), sum(ops.count(op) for op in ELEMENTWISE)
 
 
