@@ -38,8 +38,9 @@ def fold_all(tool: str, names: list[str], *, timeout: float, repeats: int) -> di
                 raise Missing(line["missing"])
             if "row" in line:
                 rows[line["model"]] = line["row"]
-        if end is None:
-            continue
+        if len(rows) == len(names):
+            break
+        end = end or "the process ended too early"
         last = lines[-1] if lines and "row" not in lines[-1] else {"model": left[0]}
         stage = last.get("stage", "starting")
         rows[last["model"]] = {"status": "crashed", "why": f"{stage}: {end}"}
@@ -67,7 +68,7 @@ def one_process(
             process.kill()
             process.wait()
         text = file.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()], end
+        return [json.loads(line) for line in text.split("\n")[:-1]], end  # whole lines only
 
 
 def wait(process: subprocess.Popen[bytes], file: Path, timeout: float) -> str | None:

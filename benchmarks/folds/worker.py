@@ -82,7 +82,7 @@ def judged(entry: Entry, model: onnx.ModelProto) -> Row:
         return row | {"status": "wrong"}
     if row["ratio"] > 2:
         return row | {"status": "less exact"}
-    kept = ("inputs", "outputs", "metadata")
+    kept = ["inputs", "outputs", "metadata", *(["defaults"] if original.ir_version >= 4 else [])]
     before, after = interface(original), interface(model)
     changed = [what for what in kept if before[what] != after[what]]
     if changed:

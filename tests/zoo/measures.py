@@ -51,10 +51,16 @@ def counts(model: onnx.ModelProto) -> tuple[int, int]:
 
 
 def interface(model: onnx.ModelProto) -> dict[str, Any]:
-    """What a caller sees. Before IR 4 every weight had to be an input, so only the others count."""
-    weights = {tensor.name for tensor in model.graph.initializer} if model.ir_version < 4 else ()
+    """What a caller sees. Before IR 4 every weight had to be listed as an input; since then those
+    listed are defaults, which a caller may override.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    listed = model.graph.input
     return {
-        "inputs": [str(value) for value in model.graph.input if value.name not in weights],
+        "inputs": [str(value) for value in listed if value.name not in weights],
+        "defaults": [
+            str(value) for value in listed if value.name in weights and model.ir_version >= 4
+        ],
         "outputs": [str(value) for value in model.graph.output],
         "metadata": {prop.key: prop.value for prop in model.metadata_props},
         "opset": [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")],
