@@ -77,5 +77,5 @@ def test_every_norm_is_reported_once(name):
     before, _ = counts(original)
     left, _ = counts(model)
     assert len(report.kept) >= left
-    assert all(entry.reason for entry in report.kept)
+    assert all(entry.why for entry in report.kept)
     assert report.applied or left == before
