@@ -27,9 +27,9 @@ def _linear_norm(g: Graph, x: str, ci: int, co: int, length: int) -> str:
 
 @model(
     norms=0,
-    added=4,
-    why="the norm's axis is the feature axis of the MatMul behind Reshape; each of the four linear "
-    "layers without a bias gets an Add; the head's norm goes forward into the Gemm",
+    added=3,
+    why="the norm's axis is the feature axis of the MatMul behind Reshape; each linear layer without a "
+    "bias gets an Add, but for the last one, whose shift goes on to the Gemm with the head's norm",
     inputs=BATCH,
 )
 def levit(g: Graph) -> None:
@@ -48,9 +48,9 @@ def levit(g: Graph) -> None:
 
 @model(
     norms=0,
-    added=-2,
+    added=-3,
     why="the only batch norm follows the stem; the two layer scales are constant Muls behind linear "
-    "layers; layer norms are not folded at these levels",
+    "layers, the last bias goes on to the Gemm; layer norms are not folded at these levels",
     inputs=BATCH,
     opset=20,
 )
@@ -67,9 +67,10 @@ def convnext(g: Graph) -> None:
 
 
 @model(
-    norms=1,
-    why="the first norm's input and result are both read by a residual Add; the second is read by "
-    "the head alone, through Transpose and ReduceMean",
+    norms=0,
+    added=-3,
+    why="the first norm moves behind the residual Add, whose other summand is linear and takes 1/s; "
+    "the second is read by the head alone; so are the biases of what is added to the stream",
     inputs=BATCH,
 )
 def patch_transformer(g: Graph) -> None:
@@ -88,8 +89,10 @@ def patch_transformer(g: Graph) -> None:
 
 
 @model(
-    norms=0,
-    why="batch norms follow convolutions; group and instance norms are not folded at these levels",
+    norms=1,
+    added=-2,
+    why="batch norms follow convolutions, also under Split; the group norm's Mul and Add are one "
+    "pass as a batch norm; group and instance norms are not folded at these levels",
     inputs=BATCH,
 )
 def mixed_norms(g: Graph) -> None:

@@ -88,9 +88,10 @@ def ir3(g: Graph) -> None:
 
 @model(
     norms=0,
-    added=-6,
+    added=-7,
     why="constant Muls and Adds are norms in disguise: four go into the convolution in front of "
-    "them, through the Transposes; those on the input go forward into a convolution without padding",
+    "them, through the Transposes; those on the input go forward into a convolution without padding; "
+    "MatMul and Add become a Gemm",
     inputs=BATCH,
     opset=13,
 )
@@ -182,9 +183,9 @@ def unread_mask(g: Graph) -> None:
 
 @model(
     norms=0,
-    added=0,
+    added=-1,
     why="the weight is turned by constant Transposes and Unsqueeze before it is used: constants all "
-    "the same",
+    "the same; MatMul and Add become a Gemm",
     inputs=BATCH,
     opset=13,
 )
@@ -203,7 +204,9 @@ def computed_constants(g: Graph) -> None:
 
 @model(
     norms=0,
-    why="names that a careless rewrite would choose are taken; norms follow convolutions",
+    added=-3,
+    why="names that a careless rewrite would choose are taken; norms follow convolutions; four Adds "
+    "of constants are one",
     inputs=BATCH,
 )
 def names_taken(g: Graph) -> None:

@@ -15,7 +15,9 @@ BATCH = {"N": 3}
 
 @model(
     norms=0,
-    why="every form of Gemm and MatMul in front of a norm; the bare MatMul of rows becomes a Gemm",
+    added=-1,
+    why="every form of Gemm and MatMul in front of a norm; MatMul of rows, with an Add or bare, "
+    "becomes a Gemm",
     inputs=BATCH,
 )
 def mlp_norm_before_activation(g: Graph) -> None:
@@ -33,7 +35,9 @@ def mlp_norm_before_activation(g: Graph) -> None:
 
 @model(
     norms=0,
-    why="every norm is read by linear operations only: rows of their weights and their biases take it",
+    added=-1,
+    why="every norm is read by linear operations only: rows of their weights and their biases take "
+    "it; MatMul and Add become a Gemm",
     inputs=BATCH,
 )
 def mlp_norm_after_activation(g: Graph) -> None:
@@ -95,8 +99,9 @@ def tied_autoencoder(g: Graph) -> None:
 
 @model(
     norms=0,
+    added=-1,
     why="Flatten with H·W > 1 repeats every channel; average pooling commutes; a ReLU-less "
-    "convolution takes the rest",
+    "convolution takes the rest; MatMul and Add become a Gemm",
     inputs=BATCH,
 )
 def norms_before_heads(g: Graph) -> None:

@@ -17,7 +17,8 @@ def dequantized(
     """
     count = 1 if axis is None else shape[axis]
     dtype = np.int8 if not zero else np.uint8
-    low, high = (-127, 128) if not zero else (0, 256)
+    # every step can change its sign within the type
+    low, high = (-127, 128) if not zero else (max(0, 2 * zero - 255), min(255, 2 * zero) + 1)
     steps = g.rng.integers(low, high, shape).astype(dtype)
     scale = (g.rng.uniform(0.7, 1.3, count) * np.sqrt(1.5 / fan_in) / 74).astype(g.storage)
     if g.double:
@@ -97,9 +98,10 @@ def half_precision(g: Graph) -> None:
 
 
 @model(
-    norms=1,
+    norms=0,
+    added=1,
     why="the first weight times the scale is beyond float16, and there is no neighbour to take a "
-    "power of two",
+    "power of two: shift into the bias, the scale stays as a Mul",
     inputs={"N": 2},
     storage=np.float16,
 )
