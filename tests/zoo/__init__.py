@@ -5,17 +5,20 @@
 
 from . import (  # noqa: F401 (each adds its models)
     attention,
+    borders,
     concatenated,
     control,
     exporters,
     generative,
     kept,
+    linear,
     mlp,
     mobile,
     residual,
     sequence,
     shared,
     stored,
+    twice,
     volumes,
 )
 from .registry import MODELS, Entry, Minimum

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import AttributeProto, TensorProto, helper
 
 from .builder import Graph
 from .layers import classifier, conv, conv_norm, gemm, norm, norm_params
@@ -126,3 +126,82 @@ def norm_inside_producer_outside(g: Graph) -> None:
     y = _when_positive(g, "image", then, otherwise)
     y = g("Flatten", g("GlobalAveragePool", y))
     g.output(gemm(g, y, 8, 3), "logits")
+
+
+@model(
+    norms=0,
+    why="bodies beside each other use the same names for different values and weights",
+    inputs=BATCH,
+)
+def sibling_names(g: Graph) -> None:
+    x = conv_norm(g, g.input("image", IMAGE), 3, 8)
+    bodies = []
+    for k in (1, 3):
+        inner = g.body()
+        y = inner("Relu", norm(inner, conv(inner, x, 8, 8, k), 8))
+        inner.output(y, "result", shape=["N", 8, 8, 8])
+        _rename(inner)
+        bodies.append(inner)
+    classifier(g, _when_positive(g, x, *bodies), 8)
+
+
+def _rename(body: Graph) -> None:
+    """Number a body's own values and weights from 0."""
+    own = [tensor.name for tensor in body.initializers]
+    own += [name for node in body.nodes for name in node.output if name != "result"]
+    names = {name: f"inner_{number}" for number, name in enumerate(own)}
+    for tensor in body.initializers:
+        tensor.name = names[tensor.name]
+    for node in body.nodes:
+        for each in (node.input, node.output):
+            each[:] = [names.get(name, name) for name in each]
+
+
+@model(
+    norms=0,
+    why="an If inside a Loop: each norm follows a convolution of its own body, whose weight lies two "
+    "graphs further out",
+    inputs=BATCH,
+)
+def nested_bodies(g: Graph) -> None:
+    x = conv_norm(g, g.input("image", IMAGE), 3, 6)
+    weight = g.const(g.normal((6, 6, 3, 3), 0.12), "weight")
+    inner = g.body()
+    step = inner.input("step", [], TensorProto.INT64)
+    inner.input("go_on", [], TensorProto.BOOL)
+    state = inner.input("state", ["N", 6, 8, 8])
+    branches = []
+    for act in ("Relu", "Tanh"):
+        branch = inner.body()
+        y = norm(branch, conv(branch, state, 6, 6, weight=weight), 6)
+        branch.output(branch(act, y), shape=["N", 6, 8, 8])
+        branches.append(branch)
+    first = inner("Equal", step, inner.const(np.array(0, np.int64)))
+    then, otherwise = (branch.graph("branch") for branch in branches)
+    y = inner("If", first, then_branch=then, else_branch=otherwise)
+    inner.output(inner("Identity", "go_on"), shape=[], kind=TensorProto.BOOL)
+    inner.output(y, shape=["N", 6, 8, 8])
+    steps = g.const(np.array(3, np.int64), "steps")
+    classifier(g, g("Loop", steps, g.const(np.array(True)), x, body=inner.graph("body")), 6)
+
+
+@model(
+    norms=0,
+    why="epsilon is an attribute of the function, given by each call",
+    inputs=BATCH,
+)
+def function_attributes(g: Graph) -> None:
+    params = ["weight", "gamma", "beta", "mean", "variance"]
+    norm_node = helper.make_node("BatchNormalization", ["c", *params[1:]], ["y"])
+    norm_node.attribute.add(name="epsilon", ref_attr_name="eps", type=AttributeProto.FLOAT)
+    body = [helper.make_node("Conv", ["x", "weight"], ["c"]), norm_node]
+    imports = [helper.make_opsetid("", g.opset)]
+    g.functions.append(
+        helper.make_function("zoo", "ConvNorm", ["x", *params], ["y"], body, imports, ["eps"])
+    )
+    x, ci = g.input("image", IMAGE), 3
+    for co, eps in ((6, 1e-3), (8, 0.5)):
+        weight = g.const(g.normal((co, ci, 3, 3), 0.2), "weight")
+        x = g("Relu", g("ConvNorm", x, weight, *norm_params(g, co), domain="zoo", eps=eps))
+        ci = co
+    classifier(g, x, ci)

@@ -1,7 +1,7 @@
 """The oracle: a model's float64 twin, evaluated in NumPy.
 
 `onnx.reference` does most of it; where that is wrong or refuses (batch norm before opset 14, transposed convolutions
-with groups) its ops are replaced by the definitions. ONNX Runtime, unoptimized, must agree: `tests/zoo/test_zoo_itself.py`.
+with groups) its ops are replaced by the definitions. ONNX Runtime, unoptimized, must agree: `tests/folding/test_zoo_itself.py`.
 """
 
 from __future__ import annotations

@@ -40,13 +40,17 @@ class Entry:
     Attributes
     ----------
     inputs : dict
-        Hints: a size for every dynamic dimension, and ``(low, high)`` for every integer input.
+        Hints: a size for every dynamic dimension, ``(low, high)`` for every integer input,
+        ``(mean, deviation)`` for floating ones that are not (0, 1).
+    amplifies : float
+        How much larger than a rounding its error may be: large values that cancel.
     """
 
     name: str
     fill: Callable[[Graph], None]
     minimum: Minimum
     inputs: dict[str, Any] = field(default_factory=dict)
+    amplifies: float = 1.0
     graph: dict[str, Any] = field(default_factory=dict)
     file: dict[str, Any] = field(default_factory=dict)
 
@@ -81,7 +85,8 @@ def random_feeds(
         ]
         dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         if dtype.kind == "f":
-            feeds[value.name] = rng.normal(size=shape).astype(dtype)
+            mean, std = hints.get(value.name, (0.0, 1.0))
+            feeds[value.name] = rng.normal(mean, std, shape).astype(dtype)
         else:
             feeds[value.name] = rng.integers(*hints[value.name], size=shape).astype(dtype)
     return feeds
@@ -93,7 +98,13 @@ GRAPH_OPTIONS = ("storage", "opset", "constants")
 
 
 def model(
-    *, norms: int, why: str, added: int = 0, inputs: dict[str, Any] | None = None, **options: Any
+    *,
+    norms: int,
+    why: str,
+    added: int = 0,
+    inputs: dict[str, Any] | None = None,
+    amplifies: float = 1.0,
+    **options: Any,
 ) -> Callable[[Callable[[Graph], None]], Callable[[Graph], None]]:
     """Add the function, which fills a `Graph`, to the zoo under its own name."""
 
@@ -105,6 +116,7 @@ def model(
             fill,
             Minimum(norms, added, why),
             inputs or {},
+            amplifies,
             {key: options[key] for key in GRAPH_OPTIONS if key in options},
             {key: options[key] for key in FILE_OPTIONS if key in options},
         )
