@@ -91,6 +91,6 @@ def environment() -> dict[str, str]:
         env[f"{name}_NUM_THREADS"] = "1"
     spec = importlib.util.find_spec("bncore")
     assert spec is not None and spec.origin is not None
-    paths = [str(BENCHMARKS), str(BENCHMARKS.parent), str(Path(spec.origin).parents[1])]
+    paths = [str(BENCHMARKS), str(Path(spec.origin).parents[1]), str(BENCHMARKS.parent)]
     env["PYTHONPATH"] = os.pathsep.join([*paths, env.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     return env

@@ -43,10 +43,9 @@ def token_mixing(g: Graph) -> None:
 
 
 @model(
-    norms=0,
-    added=1,
-    why="one matrix a group: the norm over (group, feature) is cut group by group; the MatMul, which "
-    "has no bias, gets an Add",
+    norms=1,
+    why="one matrix a group: the scale over (group, feature) can be cut group by group, but the "
+    "shift would stay as an Add in place of the norm",
     inputs=BATCH,
 )
 def grouped_matmul(g: Graph) -> None:
@@ -90,7 +89,8 @@ def scaled_residuals(g: Graph) -> None:
 
 @model(
     norms=0,
-    why="rows of an RNN's input weight, forward only; the linear layer behind it",
+    added=-1,
+    why="rows of an RNN's input weight; the linear layer behind it, which becomes a Gemm",
     inputs=BATCH,
 )
 def plain_rnn(g: Graph) -> None:
