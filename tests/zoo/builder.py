@@ -28,7 +28,7 @@ class Graph:
     double : bool
         Declare and store float64 instead: the same rounded numbers, computed with in float64.
     constants : "initializer", "node" or "alias"
-        How constants are stored; "alias" reads Constant nodes through an Identity.
+        How constants are stored; "alias" reads floating Constant nodes through an Identity.
     """
 
     def __init__(
@@ -97,7 +97,8 @@ class Graph:
             self.initializers.append(tensor)
             return name
         self.nodes.append(helper.make_node("Constant", [], [name], value=tensor))
-        return self("Identity", name) if self.constants == "alias" else name
+        aliased = self.constants == "alias" and array.dtype.kind == "f"
+        return self("Identity", name) if aliased else name
 
     def __call__(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """A node with one output; its name. "" is an optional input left out."""

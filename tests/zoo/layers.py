@@ -87,8 +87,8 @@ def conv_transpose(
 
 
 def gemm(g: Graph, x: str, ci: int, co: int, *, with_bias: bool = True, **attributes: Any) -> str:
-    """As PyTorch exports a linear layer: weight (out, in), transB = 1."""
-    extra = [bias(g, co)] if with_bias else []
+    """As PyTorch exports a linear layer: weight (out, in), transB = 1. Before opset 11 it must have a bias."""
+    extra = [bias(g, co)] if with_bias or g.opset < 11 else []
     return g("Gemm", x, kernel(g, (co, ci), ci), *extra, transB=1, **attributes)
 
 
