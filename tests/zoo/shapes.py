@@ -78,7 +78,8 @@ def upsample(g: Graph, x: str, factor: float = 2.0, mode: str = "nearest") -> st
     values = g.const(np.array(scales, np.float32), "scales", exact=True)
     if g.opset < 10:
         return g("Upsample", x, values, mode=mode)
-    return g("Resize", x, "", values, mode=mode)
+    region = "" if g.opset >= 13 else g.const(np.zeros(0, np.float32), "roi", exact=True)
+    return g("Resize", x, region, values, mode=mode)
 
 
 def reshape(g: Graph, x: str, *shape: int) -> str:
