@@ -1,7 +1,7 @@
 """The oracle: a model's float64 twin, evaluated in NumPy.
 
 `onnx.reference` does most of it; where that is wrong or refuses (batch norm before opset 14, transposed convolutions
-with groups) its ops are replaced by the definitions. ONNX Runtime, unoptimized, must agree: `tests/folding/test_zoo_itself.py`.
+with groups, pools of one or three dimensions) its ops are replaced by the definitions. ONNX Runtime, unoptimized, must agree: `tests/folding/test_zoo_itself.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
@@ -91,7 +92,45 @@ class Upsample(OpRun):  # type: ignore[misc]
         return (x,)
 
 
-REPLACED = [BatchNormalization, ConvTranspose, Upsample]
+class _Pool(OpRun):  # type: ignore[misc]
+    """Windows of a padded array; no dilations, no ceil_mode."""
+
+    def windows(
+        self, x: Array, filling: float, kernel_shape: Any, pads: Any, strides: Any
+    ) -> Array:
+        """(N, C, *outputs, *kernel)."""
+        space = len(kernel_shape)
+        pads = list(pads or [0] * (2 * space))
+        border = [(0, 0), (0, 0), *zip(pads[:space], pads[space:])]
+        padded = np.pad(x, border, constant_values=filling)
+        found = sliding_window_view(padded, tuple(kernel_shape), tuple(range(2, 2 + space)))
+        steps = (slice(None, None, step) for step in strides or [1] * space)
+        return found[(slice(None), slice(None), *steps)]
+
+
+class MaxPool(_Pool):
+    def _run(
+        self, x: Array, kernel_shape: Any = None, pads: Any = None, strides: Any = None, **_: Any
+    ) -> tuple[Array]:
+        found = self.windows(x, -np.inf, kernel_shape, pads, strides)
+        return (found.max(axis=tuple(range(x.ndim, found.ndim))),)
+
+
+class AveragePool(_Pool):
+    def _run(
+        self,
+        x: Array,
+        kernel_shape: Any = None,
+        pads: Any = None,
+        strides: Any = None,
+        count_include_pad: int | None = None,
+        **_: Any,
+    ) -> tuple[Array]:
+        found = self.windows(x, 0.0 if count_include_pad else np.nan, kernel_shape, pads, strides)
+        return (np.nanmean(found, axis=tuple(range(x.ndim, found.ndim))),)
+
+
+REPLACED = [BatchNormalization, ConvTranspose, Upsample, MaxPool, AveragePool]
 
 
 def run_double(twin: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Array]:

@@ -12,15 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .builder import Graph
-from .layers import bias, conv, conv_transpose, gemm, kernel, matmul, norm, pool, recurrent
+from .layers import conv, conv_transpose, matmul, norm, pool
+from .random_rows import rows
 from .registry import Entry, Minimum
 from .shapes import (
     clip,
     cut,
     dropout,
     pad,
-    reduce_max,
-    reduce_mean,
     reshape,
     split,
     squeeze,
@@ -33,11 +32,29 @@ UNKNOWN = Minimum(0, 0, "a random graph, of which only the answers are known")
 
 
 class Image(NamedTuple):
-    """A value (N, c, size, size)."""
+    """A value (N, c, size, ...), with `dims` axes of that size."""
 
     name: str
     c: int
     size: int
+    dims: int
+
+    @property
+    def space(self) -> list[int]:
+        return [self.size] * self.dims
+
+    @property
+    def axes(self) -> list[int]:
+        return [*range(2, 2 + self.dims)]
+
+    @property
+    def channels_last(self) -> list[int]:
+        """The permutation that puts them there."""
+        return [0, *self.axes, 1]
+
+    @property
+    def channels_first(self) -> list[int]:
+        return [0, 1 + self.dims, *range(1, 1 + self.dims)]
 
 
 Step = Callable[[Graph, Image, list[Image]], Image]
@@ -61,7 +78,9 @@ def random_entry(seed: int) -> Entry:
 def _fill(g: Graph) -> None:
     rng = g.rng
     batch: Any = "N" if rng.integers(2) else 2
-    seen = [Image(g.input("image", [batch, 4, 8, 8]), 4, 8)]
+    dims = int(rng.choice([1, 2, 2, 2, 3]))
+    size = {1: 16, 2: 8, 3: 4}[dims]
+    seen = [Image(g.input("image", [batch, 4, *[size] * dims]), 4, size, dims)]
     seen.append(_conv(g, seen[0], seen))
     for _ in range(rng.integers(4, 16)):
         recent = seen[-1] if rng.uniform() < 0.75 else seen[rng.integers(len(seen))]
@@ -77,7 +96,9 @@ def _fill(g: Graph) -> None:
         if rng.uniform() < 0.4:
             g.output(image.name, f"image{number}")
         else:
-            g.output(_rows(g, image), f"rows{number}")
+            g.output(
+                rows(g, image.name, image.c, image.axes, image.size**image.dims), f"rows{number}"
+            )
 
 
 def _conv(g: Graph, x: Image, seen: list[Image]) -> Image:
@@ -89,8 +110,19 @@ def _conv(g: Graph, x: Image, seen: list[Image]) -> Image:
     stride = 2 if x.size >= 6 and g.rng.uniform() < 0.2 else 1
     padding = int(g.rng.choice([0, k // 2]))
     bias = bool(g.rng.integers(2))
-    y = conv(g, x.name, x.c, co, k, stride=stride, pad=padding, groups=groups, with_bias=bias)
-    return Image(y, co, (x.size + 2 * padding - k) // stride + 1)
+    y = conv(
+        g,
+        x.name,
+        x.c,
+        co,
+        k,
+        stride=stride,
+        pad=padding,
+        groups=groups,
+        dims=x.dims,
+        with_bias=bias,
+    )
+    return x._replace(name=y, c=co, size=(x.size + 2 * padding - k) // stride + 1)
 
 
 def _conv_transpose(g: Graph, x: Image, seen: list[Image]) -> Image:
@@ -98,9 +130,9 @@ def _conv_transpose(g: Graph, x: Image, seen: list[Image]) -> Image:
         return x
     groups = 2 if x.c % 2 == 0 and g.rng.integers(2) else 1
     k, stride = ((1, 1), (2, 2), (3, 1), (4, 2))[g.rng.integers(4)]
-    options = {"groups": groups, "with_bias": bool(g.rng.integers(2))}
+    options = {"groups": groups, "dims": x.dims, "with_bias": bool(g.rng.integers(2))}
     y = conv_transpose(g, x.name, x.c, 6, k, stride=stride, pad=0, **options)
-    return Image(y, 6, stride * (x.size - 1) + k)
+    return x._replace(name=y, c=6, size=stride * (x.size - 1) + k)
 
 
 def _norm(g: Graph, x: Image, seen: list[Image]) -> Image:
@@ -113,13 +145,16 @@ def _activation(g: Graph, x: Image, seen: list[Image]) -> Image:
     )
     if op == "Clip":
         return x._replace(name=clip(g, x.name, 0, 6))
-    slope = [g.const(g.rng.uniform(0.1, 0.9, (x.c, 1, 1)), "slope")] if op == "PRelu" else []
+    slope = (
+        [g.const(g.rng.uniform(0.1, 0.9, (x.c, *[1] * x.dims)), "slope")] if op == "PRelu" else []
+    )
     return x._replace(name=g(op, x.name, *slope))
 
 
 def _constant(g: Graph, x: Image, seen: list[Image]) -> Image:
     """Per channel, over the width, of every pixel, or a scalar; on either side."""
-    shapes = [(x.c, 1, 1), (1, x.c, 1, 1), (x.size,), (1, x.c, x.size, x.size), (), (1, 1, 1)]
+    ones = [1] * x.dims
+    shapes = [(x.c, *ones), (1, x.c, *ones), (x.size,), (1, x.c, *x.space), (), (1, *ones)]
     shape = shapes[g.rng.choice(6, p=[0.4, 0.2, 0.1, 0.1, 0.1, 0.1])]
     op = str(g.rng.choice(["Mul", "Add", "Sub", "Div"]))
     values = g.rng.uniform(0.5, 1.5, shape) * g.rng.choice([-1, 1, 1], shape)
@@ -134,25 +169,26 @@ def _pool(g: Graph, x: Image, seen: list[Image]) -> Image:
         return x
     op = str(g.rng.choice(["MaxPool", "AveragePool"]))
     if g.rng.integers(2):
-        return Image(pool(g, x.name, 2, op), x.c, x.size // 2)
-    options: dict[str, Any] = {"strides": [1, 1], "pads": [1] * 4}
+        return x._replace(name=pool(g, x.name, 2, op, dims=x.dims), size=x.size // 2)
+    options: dict[str, Any] = {"strides": [1] * x.dims, "pads": [1] * (2 * x.dims)}
     if op == "AveragePool" and g.rng.integers(2):
         options["count_include_pad"] = 1
-    return x._replace(name=pool(g, x.name, 3, op, **options))
+    return x._replace(name=pool(g, x.name, 3, op, dims=x.dims, **options))
 
 
 def _resize(g: Graph, x: Image, seen: list[Image]) -> Image:
-    if x.size > 4:
+    if x.size > 4 or x.dims != 2:
         return x
     mode = str(g.rng.choice(["nearest", "linear"])) if g.opset > 9 else "nearest"
-    return Image(upsample(g, x.name, mode=mode), x.c, 2 * x.size)
+    return x._replace(name=upsample(g, x.name, mode=mode), size=2 * x.size)
 
 
 def _pad(g: Graph, x: Image, seen: list[Image]) -> Image:
     if not 2 <= x.size <= 8:
         return x
     mode = str(g.rng.choice(["constant", "reflect", "edge"]))
-    return Image(pad(g, x.name, [0, 0, 1, 1, 0, 0, 1, 1], mode), x.c, x.size + 2)
+    pads = [0, 0, *[1] * x.dims] * 2
+    return x._replace(name=pad(g, x.name, pads, mode), size=x.size + 2)
 
 
 def _add(g: Graph, x: Image, seen: list[Image]) -> Image:
@@ -161,12 +197,12 @@ def _add(g: Graph, x: Image, seen: list[Image]) -> Image:
     other = equal[g.rng.integers(len(equal))].name
     kind = g.rng.integers(5)
     if kind == 0:
-        other = conv(g, x.name, x.c, x.c, 3)
+        other = conv(g, x.name, x.c, x.c, 3, dims=x.dims)
     elif kind == 1:
         pooled = g("GlobalAveragePool", other)
-        other = conv(g, pooled, x.c, x.c, 1, with_bias=True)
+        other = conv(g, pooled, x.c, x.c, 1, dims=x.dims, with_bias=True)
     elif kind == 2:
-        other = conv(g, x.name, x.c, 1, 1)
+        other = conv(g, x.name, x.c, 1, 1, dims=x.dims)
     op = str(g.rng.choice(["Add", "Add", "Sub", "Sum", "Mul"]))
     if op == "Mul":
         other = g("Sigmoid", other)
@@ -181,38 +217,35 @@ def _concat(g: Graph, x: Image, seen: list[Image]) -> Image:
     if not same:
         return x
     other = same[g.rng.integers(len(same))]
-    return Image(g("Concat", x.name, other.name, axis=1), x.c + other.c, x.size)
+    return x._replace(name=g("Concat", x.name, other.name, axis=1), c=x.c + other.c)
 
 
 def _split(g: Graph, x: Image, seen: list[Image]) -> Image:
-    first = x.c // 2
-    parts = [
-        Image(y, c, x.size)
-        for y, c in zip(split(g, x.name, [first, x.c - first]), (first, x.c - first))
-    ]
+    sizes = [x.c // 2, x.c - x.c // 2]
+    parts = [x._replace(name=y, c=c) for y, c in zip(split(g, x.name, sizes), sizes)]
     parts = [(_norm if g.rng.integers(2) else _activation)(g, part, seen) for part in parts]
     seen.append(parts[0])
     if g.rng.integers(2):
         return parts[1]
-    return Image(g("Concat", parts[1].name, parts[0].name, axis=1), x.c, x.size)
+    return x._replace(name=g("Concat", parts[1].name, parts[0].name, axis=1))
 
 
 def _channels(g: Graph, x: Image, seen: list[Image]) -> Image:
     """Cut, picked, shuffled, or brought into space and back."""
     kind = g.rng.integers(4)
     if kind == 0 and x.c > 4:
-        return Image(cut(g, x.name, 1, 1, x.c - 1), x.c - 2, x.size)
+        return x._replace(name=cut(g, x.name, 1, 1, x.c - 1), c=x.c - 2)
     if kind == 1:
         order = g.rng.permutation(x.c) if g.rng.integers(3) else g.rng.integers(0, x.c, x.c)
         return x._replace(name=g("Gather", x.name, g.const(order.astype(np.int64)), axis=1))
-    if kind == 2 and x.c % 4 == 0 and x.size <= 6:
+    if kind == 2 and x.c % 4 == 0 and x.size <= 6 and x.dims == 2:
         mode = {"mode": str(g.rng.choice(["DCR", "CRD"]))} if g.opset >= 11 else {}
         y = g("DepthToSpace", x.name, blocksize=2, **mode)
-        return Image(y, x.c // 4, 2 * x.size)
+        return x._replace(name=y, c=x.c // 4, size=2 * x.size)
     if x.c % 2:
         return x
-    y = reshape(g, x.name, -1, 2, x.c // 2, x.size, x.size)
-    return x._replace(name=reshape(g, transpose(g, y, 0, 2, 1, 3, 4), -1, x.c, x.size, x.size))
+    y = transpose(g, reshape(g, x.name, -1, 2, x.c // 2, *x.space), 0, 2, 1, *range(3, 3 + x.dims))
+    return x._replace(name=reshape(g, y, -1, x.c, *x.space))
 
 
 def _views(g: Graph, x: Image, seen: list[Image]) -> Image:
@@ -222,13 +255,13 @@ def _views(g: Graph, x: Image, seen: list[Image]) -> Image:
         return x._replace(name=dropout(g, x.name) if g.rng.integers(2) else g("Identity", x.name))
     if kind == 1:
         return x._replace(name=squeeze(g, unsqueeze(g, x.name, 2), 2))
-    y = transpose(g, x.name, 0, 2, 3, 1)
+    y = transpose(g, x.name, *x.channels_last)
     if kind == 2:
         op = str(g.rng.choice(["Mul", "Add"]))
         y = g(op, y, g.const(g.rng.uniform(0.5, 1.5, (x.c,))))
     else:
         y = matmul(g, y, x.c, x.c, with_bias=bool(g.rng.integers(2)))
-    return x._replace(name=transpose(g, y, 0, 3, 1, 2))
+    return x._replace(name=transpose(g, y, *x.channels_first))
 
 
 # step -> how often
@@ -249,47 +282,3 @@ OFTEN: dict[Step, float] = {
 }
 STEPS = list(OFTEN)
 WEIGHTS = np.array(list(OFTEN.values())) / sum(OFTEN.values())
-
-
-def _rows(g: Graph, x: Image) -> str:
-    """From an image to rows, by one of the usual ways, then a few layers."""
-    kind = g.rng.integers(6)
-    if kind == 0 and x.c * x.size**2 <= 600:
-        y, c = g("Flatten", x.name), x.c * x.size**2
-    elif kind == 1:
-        y, c = reduce_max(g, x.name, 2, 3), x.c
-    elif kind == 2:
-        y, c = reduce_mean(g, x.name, 2, 3), x.c
-    elif kind == 3:
-        return _sequence(g, x)
-    else:
-        y, c = g("Flatten", g("GlobalAveragePool", x.name)), x.c
-    for _ in range(g.rng.integers(1, 6)):
-        what = g.rng.integers(5)
-        if what == 0:
-            y, c = gemm(g, y, c, 6, with_bias=bool(g.rng.integers(2))), 6
-        elif what == 1:
-            y, c = matmul(g, y, c, 5, with_bias=bool(g.rng.integers(2))), 5
-        elif what == 2:
-            y = g(str(g.rng.choice(["Relu", "Tanh", "LeakyRelu"])), y)
-        else:
-            y = norm(g, y, c)
-    return y
-
-
-def _sequence(g: Graph, x: Image) -> str:
-    """Pixels as steps: a norm over channels, a linear layer or a recurrent one, a norm again."""
-    length = x.size**2
-    y = reshape(g, x.name, -1, x.c, length)
-    if g.rng.integers(2):
-        y = norm(g, y, x.c)
-    if g.rng.integers(2):
-        y = recurrent(g, "LSTM", transpose(g, y, 2, 0, 1), x.c, 5, directions=1)
-        y = reshape(g, y, -1, 5)
-    else:
-        y = g("MatMul", transpose(g, y, 0, 2, 1), kernel(g, (x.c, 5), x.c))
-        y = g("Add", y, bias(g, 5)) if g.rng.integers(2) else y
-        y = reshape(g, y, -1, 5)
-    if g.rng.integers(2):
-        y = norm(g, y, 5)
-    return gemm(g, y, 5, 3)
