@@ -21,15 +21,17 @@ from folds.processes import Missing, fold_all
 from folds.tools import TOOLS, versions
 from timing import save
 
-from tests.zoo import MODELS
+from tests.zoo import DEEP, MODELS
 from tests.zoo.measures import counts
+
+ALL = MODELS | DEEP
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--tools", nargs="+", choices=tuple(TOOLS), default=list(TOOLS))
-    parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=tuple(ALL), default=list(ALL))
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for a model")
     parser.add_argument("--repeats", type=int, default=5, help="timed calls for a model")
     args = parser.parse_args()
@@ -55,10 +57,11 @@ def main() -> int:
 
 def described(name: str) -> dict[str, Any]:
     """What is known of a model before anything folds it."""
-    minimum = MODELS[name].minimum
+    minimum = ALL[name].minimum
     return {
         "name": name,
-        "norms": counts(MODELS[name].build())[0],
+        "norms": counts(ALL[name].build())[0],
+        "deep": name in DEEP,
         "minimum": minimum.norms,
         "minimum_added": minimum.added,
         "why": minimum.why,

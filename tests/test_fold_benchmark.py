@@ -19,13 +19,15 @@ from folds import figures, processes, tables
 def results() -> dict[str, Any]:
     """Two models: one with 3 norms that can all go, one with 2 of which one becomes an Add."""
     models = {
-        "first": {"name": "first", "norms": 3, "minimum": 0, "minimum_added": 0},
-        "second": {"name": "second", "norms": 2, "minimum": 0, "minimum_added": 1},
+        "first": {"name": "first", "norms": 3, "minimum": 0, "minimum_added": 0, "deep": False},
+        "second": {"name": "second", "norms": 2, "minimum": 0, "minimum_added": 1, "deep": False},
+        "tall": {"name": "tall", "norms": 301, "minimum": 0, "minimum_added": 0, "deep": True},
     }
     right = {"status": "right", "ratio": 1.5, "ms": 4.0}
     cases = [
         {"tool": "ours", "model": "first", **right, "norms": 0, "added": 0},
         {"tool": "ours", "model": "second", **right, "norms": 0, "added": 1},
+        {"tool": "ours", "model": "tall", **right, "norms": 0, "added": 0, "ms": 99.0},
         {"tool": "theirs", "model": "first", **right, "status": "wrong", "norms": 0, "added": 7},
         {"tool": "theirs", "model": "second", "status": "crashed", "why": "folding: code -11"},
         {"tool": "adds", "model": "first", **right, "norms": 1, "added": 1},
@@ -53,7 +55,7 @@ def test_the_minimum_is_of_passes_and_a_norm_in_place_of_an_add_is_not_it() -> N
 
 def test_the_table_shows_losing_cells_and_who_is_missing() -> None:
     table = tables.render(results())
-    assert "| ours | 0 | +1 | 2 of 2 |" in table
+    assert "| ours | 0 | +1 | 2 of 2 |  |  |  |  |  | 1.5 | 4.0 | 99 |" in table
     assert "| theirs | 5 | +0 | 0 of 2 | 1 |  |  | 1 |" in table
     assert "| second | 2 | 0 (+1) | 0 (+1) | **crashed** | **1** |" in table
     assert "| absent | not installed |" in table

@@ -16,6 +16,11 @@ def of_tool(results: Results, tool: str) -> list[tuple[Row, Row]]:
     return [(model, rows[name]) for name, model in results["models"].items() if name in rows]
 
 
+def ordinary(results: Results) -> list[Row]:
+    """Models that count in totals: three hundred layers of one kind would outweigh all others."""
+    return [model for model in results["models"].values() if not model["deep"]]
+
+
 def tools(results: Results) -> list[str]:
     return list(dict.fromkeys(row["tool"] for row in results["cases"]))
 
@@ -40,7 +45,8 @@ def at_minimum(model: Row, row: Row) -> bool:
 
 def summary(results: Results, tool: str) -> Row:
     """Totals over the zoo."""
-    pairs = of_tool(results, tool)
+    pairs = [pair for pair in of_tool(results, tool) if not pair[0]["deep"]]
+    deep = [row["ms"] for model, row in of_tool(results, tool) if model["deep"] and "ms" in row]
     statuses = [row["status"] for _, row in pairs]
     times = [row["ms"] for _, row in pairs if "ms" in row]
     ratios = [row["ratio"] for _, row in pairs if row["status"] in USABLE]
@@ -52,6 +58,7 @@ def summary(results: Results, tool: str) -> Row:
         **{status: statuses.count(status) for status in STATUSES},
         "worst_ratio": max(ratios, default=float("nan")),
         "ms": sum(times) / len(times) if times else float("nan"),
+        "deep_ms": max(deep, default=float("nan")),
     }
 
 
@@ -60,7 +67,7 @@ STATUSES = ("wrong", "less exact", "invalid", "failed", "crashed", "other interf
 
 def totals(results: Results) -> tuple[int, int, int]:
     """Norms of the zoo, the minimum of norms left, and of element-wise nodes added."""
-    models = results["models"].values()
     return tuple(  # type: ignore[return-value]
-        sum(model[key] for model in models) for key in ("norms", "minimum", "minimum_added")
+        sum(model[key] for model in ordinary(results))
+        for key in ("norms", "minimum", "minimum_added")
     )

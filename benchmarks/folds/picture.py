@@ -31,5 +31,7 @@ def draw(results: Results, out: Path) -> None:
 def folded_norms(results: Results, tool: str) -> int:
     """Norms left in the models one could go on with."""
     return sum(
-        row["norms"] for _, row in figures.of_tool(results, tool) if row["status"] in figures.USABLE
+        row["norms"]
+        for model, row in figures.of_tool(results, tool)
+        if not model["deep"] and row["status"] in figures.USABLE
     )

@@ -16,12 +16,13 @@ from typing import Any
 
 import onnx
 
-from tests.zoo import MODELS, Entry
+from tests.zoo import DEEP, MODELS, Entry
 from tests.zoo.measures import Judge, counts, interface
 
 from .tools import TOOLS, Fold
 
 Row = dict[str, Any]
+ALL = MODELS | DEEP
 WRONG = 20.0
 """Times the unfolded model's own error from which on a result is wrong, not only less exact."""
 
@@ -40,10 +41,10 @@ def main() -> None:
             return
         for name in names:
             say(model=name, stage="folding")
-            row, model = folded(fold, MODELS[name], int(repeats))
+            row, model = folded(fold, ALL[name], int(repeats))
             if model is not None:
                 say(model=name, stage="judging")
-                row |= judged(MODELS[name], model)
+                row |= judged(ALL[name], model)
             say(model=name, row=row)
 
 

@@ -1,5 +1,6 @@
 """Every model of the zoo comes down to its minimum, stays valid and callable as before, and answers as exactly as it did."""
 
+import time
 from functools import cache
 
 import pytest
@@ -9,10 +10,11 @@ pytest.importorskip("onnxruntime")
 engine = pytest.importorskip("bncore.folding.onnx.engine", reason="the ONNX engine is not here")
 store = pytest.importorskip("bncore.folding.onnx.store")
 
-from tests.zoo import MODELS  # noqa: E402
+from tests.zoo import DEEP, MODELS  # noqa: E402
 from tests.zoo.measures import Judge, counts, interface  # noqa: E402
 
-NAMES = sorted(MODELS)
+ALL = MODELS | DEEP
+NAMES = sorted(ALL)
 LEVELS = frozenset({"backward", "forward", "relu"})
 
 
@@ -26,7 +28,7 @@ def fold(model):
 
 @cache
 def folded(name):
-    original = MODELS[name].build()
+    original = ALL[name].build()
     return original, *fold(original)
 
 
@@ -34,7 +36,7 @@ def folded(name):
 def test_what_is_left_is_the_minimum(name):
     """A norm that the algebra keeps may also have become one Mul or Add."""
     original, model, _ = folded(name)
-    minimum = MODELS[name].minimum
+    minimum = ALL[name].minimum
     (before, elementwise), (left, now) = counts(original), counts(model)
     added = now - elementwise
     assert left <= minimum.norms, minimum.why
@@ -48,7 +50,7 @@ def test_as_exact_as_before(name):
     """Within twice the unfolded model's own error against float64, and a few units in the last
     place.
     """
-    judge = Judge(MODELS[name])
+    judge = Judge(ALL[name])
     _, model, _ = folded(name)
     for error, limit in zip(judge.errors(model), judge.limits(), strict=True):
         assert error <= limit
@@ -79,3 +81,12 @@ def test_every_norm_is_reported_once(name):
     assert len(report.kept) >= left
     assert all(entry.why for entry in report.kept)
     assert report.applied or left == before
+
+
+@pytest.mark.parametrize("name", sorted(DEEP))
+def test_three_hundred_layers_take_less_than_three_seconds(name):
+    """Of this process, whatever else the machine does; verification is not in it."""
+    original = DEEP[name].build()
+    start = time.process_time()
+    fold(original)
+    assert time.process_time() - start < 3

@@ -1,6 +1,6 @@
 """A zoo of small ONNX models for folding: what each must come down to, and float64 twins as oracle.
 
-``MODELS[name]`` has ``build()``, ``feeds(seed)`` and ``minimum``. One module a family; nothing here folds.
+``MODELS[name]``, and ``DEEP[name]`` of three hundred layers, has ``build()``, ``feeds(seed)`` and ``minimum``. One module a family; nothing here folds.
 """
 
 from . import (  # noqa: F401 (each adds its models)
@@ -8,6 +8,7 @@ from . import (  # noqa: F401 (each adds its models)
     borders,
     concatenated,
     control,
+    deep,
     exporters,
     generative,
     kept,
@@ -21,6 +22,6 @@ from . import (  # noqa: F401 (each adds its models)
     twice,
     volumes,
 )
-from .registry import MODELS, Entry, Minimum
+from .registry import DEEP, MODELS, Entry, Minimum
 
-__all__ = ["MODELS", "Entry", "Minimum"]
+__all__ = ["DEEP", "MODELS", "Entry", "Minimum"]

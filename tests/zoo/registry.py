@@ -93,6 +93,7 @@ def random_feeds(
 
 
 MODELS: dict[str, Entry] = {}
+DEEP: dict[str, Entry] = {}
 FILE_OPTIONS = ("ir", "value_info", "overridable")
 GRAPH_OPTIONS = ("storage", "opset", "constants")
 
@@ -104,14 +105,15 @@ def model(
     added: int = 0,
     inputs: dict[str, Any] | None = None,
     amplifies: float = 1.0,
+    into: dict[str, Entry] = MODELS,
     **options: Any,
 ) -> Callable[[Callable[[Graph], None]], Callable[[Graph], None]]:
     """Add the function, which fills a `Graph`, to the zoo under its own name."""
 
     def register(fill: Callable[[Graph], None]) -> Callable[[Graph], None]:
         name = fill.__name__
-        assert name not in MODELS and options.keys() <= {*FILE_OPTIONS, *GRAPH_OPTIONS}
-        MODELS[name] = Entry(
+        assert name not in into and options.keys() <= {*FILE_OPTIONS, *GRAPH_OPTIONS}
+        into[name] = Entry(
             name,
             fill,
             Minimum(norms, added, why),
