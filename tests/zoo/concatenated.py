@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .builder import Graph
 from .layers import classifier, conv, conv_norm, conv_transpose, norm, pool
-from .registry import model
+from .registry import Minimum, model
 from .shapes import upsample
 
 IMAGE = ["N", 3, 16, 16]
@@ -23,6 +23,13 @@ def _dense_layer(g: Graph, features: list[str], c: int, growth: int) -> str:
     why="scales are positive and pass the ReLUs into the 1x1 convolutions; the shifts of the six "
     "norms over concatenations stay as Adds, since other layers read the same features",
     inputs=BATCH,
+    optional={
+        "rebase": Minimum(
+            0,
+            5,
+            "one less in the second block, all of whose features are linear; the first starts with a ReLU",
+        ),
+    },
 )
 def densenet(g: Graph) -> None:
     x, c, growth = conv_norm(g, g.input("image", IMAGE), 3, 8), 8, 4

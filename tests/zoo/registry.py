@@ -44,6 +44,8 @@ class Entry:
         ``(mean, deviation)`` for floating ones that are not (0, 1).
     amplifies : float
         How much larger than a rounding its error may be: large values that cancel.
+    optional : dict
+        The minimum with one more level, "norms" or "rebase", where that is less.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Entry:
     minimum: Minimum
     inputs: dict[str, Any] = field(default_factory=dict)
     amplifies: float = 1.0
+    optional: dict[str, Minimum] = field(default_factory=dict)
     graph: dict[str, Any] = field(default_factory=dict)
     file: dict[str, Any] = field(default_factory=dict)
 
@@ -105,6 +108,7 @@ def model(
     added: int = 0,
     inputs: dict[str, Any] | None = None,
     amplifies: float = 1.0,
+    optional: dict[str, Minimum] | None = None,
     into: dict[str, Entry] = MODELS,
     **options: Any,
 ) -> Callable[[Callable[[Graph], None]], Callable[[Graph], None]]:
@@ -119,6 +123,7 @@ def model(
             Minimum(norms, added, why),
             inputs or {},
             amplifies,
+            optional or {},
             {key: options[key] for key in GRAPH_OPTIONS if key in options},
             {key: options[key] for key in FILE_OPTIONS if key in options},
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .builder import Graph
 from .layers import classifier, conv, conv_norm, conv_transpose, gemm, norm, pool
-from .registry import model
+from .registry import Minimum, model
 from .shapes import dropout
 
 IMAGE = ["N", 3, 16, 16]
@@ -62,6 +62,9 @@ def _preact(g: Graph, *signs: str) -> None:
     why="scales are positive and pass the ReLUs; shifts stay as an Add where the stream is read "
     "by an Add too (blocks 1 and 3), else they go into the summand that is a convolution",
     inputs=BATCH,
+    optional={
+        "rebase": Minimum(0, 0, "either stream is stored with its first reader's shift in it"),
+    },
 )
 def resnet_pre(g: Graph) -> None:
     _preact(g, "positive", "positive")
@@ -124,6 +127,7 @@ def arcface(g: Graph) -> None:
     why="the norm on the identity branch is read by an Add; merging it into a parallel "
     "convolution's centre tap is an option (norms), and its shift alone going there leaves a Mul",
     inputs=BATCH,
+    optional={"norms": Minimum(0, -2, "the identity's norm in a centre tap, an Add less each")},
 )
 def repvgg(g: Graph) -> None:
     """As trained: three branches, of which the third is a norm alone."""

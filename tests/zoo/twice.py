@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from .builder import Graph
 from .layers import bias, classifier, conv, conv_norm, gemm, kernel, norm
-from .registry import model
+from .registry import Minimum, model
 from .shapes import cut, reshape, split
 
 IMAGE = ["N", 3, 8, 8]
@@ -84,7 +84,12 @@ def repeated_channels(g: Graph) -> None:
 
 
 @model(
-    norms=2, why="two norms read one convolution, both in front of what is not linear", inputs=BATCH
+    norms=2,
+    why="two norms read one convolution, both in front of what is not linear",
+    inputs=BATCH,
+    optional={
+        "norms": Minimum(1, 0, "one in the convolution, the other composed with its inverse")
+    },
 )
 def two_norms_of_one(g: Graph) -> None:
     """Domain-specific batch norm; the composition of one with the other's inverse is an option."""
