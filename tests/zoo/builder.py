@@ -49,6 +49,7 @@ class Graph:
         self.initializers: list[onnx.TensorProto] = []
         self.functions: list[onnx.FunctionProto] = []
         self.parent: Graph | None = None
+        self.shelf: dict[Any, Any] = {}  # constants that a caller wants to use again, by any key
         self._count: dict[str, int] = {}
 
     @property

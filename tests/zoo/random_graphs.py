@@ -7,13 +7,14 @@ Images first, then rows; values are picked again, so that many have several read
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .builder import Graph
-from .layers import conv, conv_transpose, matmul, norm, pool
+from .layers import conv, conv_transpose, conv_weight, matmul, norm, norm_params, pool
 from .random_rows import rows
+from .random_values import Image, list_a_default, shared
 from .registry import Entry, Minimum
 from .shapes import (
     clip,
@@ -29,32 +30,6 @@ from .shapes import (
 )
 
 UNKNOWN = Minimum(0, 0, "a random graph, of which only the answers are known")
-
-
-class Image(NamedTuple):
-    """A value (N, c, size, ...), with `dims` axes of that size."""
-
-    name: str
-    c: int
-    size: int
-    dims: int
-
-    @property
-    def space(self) -> list[int]:
-        return [self.size] * self.dims
-
-    @property
-    def axes(self) -> list[int]:
-        return [*range(2, 2 + self.dims)]
-
-    @property
-    def channels_last(self) -> list[int]:
-        """The permutation that puts them there."""
-        return [0, *self.axes, 1]
-
-    @property
-    def channels_first(self) -> list[int]:
-        return [0, 1 + self.dims, *range(1, 1 + self.dims)]
 
 
 Step = Callable[[Graph, Image, list[Image]], Image]
@@ -88,6 +63,8 @@ def _fill(g: Graph) -> None:
         made = step(g, recent, seen)
         if made.name != recent.name:
             seen.append(made)
+    if rng.uniform() < 0.2:
+        list_a_default(g)
     outputs = {seen[-1].name: seen[-1]}
     if rng.uniform() < 0.3:
         other = seen[rng.integers(1, len(seen))]
@@ -110,6 +87,8 @@ def _conv(g: Graph, x: Image, seen: list[Image]) -> Image:
     stride = 2 if x.size >= 6 and g.rng.uniform() < 0.2 else 1
     padding = int(g.rng.choice([0, k // 2]))
     bias = bool(g.rng.integers(2))
+    key = "conv", x.c, co, k, groups, x.dims
+    weight = shared(g, key, lambda: conv_weight(g, x.c, co, k, groups=groups, dims=x.dims))
     y = conv(
         g,
         x.name,
@@ -121,6 +100,7 @@ def _conv(g: Graph, x: Image, seen: list[Image]) -> Image:
         groups=groups,
         dims=x.dims,
         with_bias=bias,
+        weight=weight,
     )
     return x._replace(name=y, c=co, size=(x.size + 2 * padding - k) // stride + 1)
 
@@ -136,7 +116,9 @@ def _conv_transpose(g: Graph, x: Image, seen: list[Image]) -> Image:
 
 
 def _norm(g: Graph, x: Image, seen: list[Image]) -> Image:
-    return x._replace(name=norm(g, x.name, x.c, str(g.rng.choice(["mixed", "positive"]))))
+    sign = str(g.rng.choice(["mixed", "positive"]))
+    params = shared(g, ("norm", x.c, sign), lambda: norm_params(g, x.c, sign))
+    return x._replace(name=norm(g, x.name, x.c, params=params))
 
 
 def _activation(g: Graph, x: Image, seen: list[Image]) -> Image:
