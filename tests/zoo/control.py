@@ -205,3 +205,40 @@ def function_attributes(g: Graph) -> None:
         x = g("Relu", g("ConvNorm", x, weight, *norm_params(g, co), domain="zoo", eps=eps))
         ci = co
     classifier(g, x, ci)
+
+
+@model(
+    norms=0,
+    why="bodies read the norm's result by its name, which the convolution takes over; inside, norms "
+    "are the bodies' outputs",
+    inputs=BATCH,
+)
+def norms_at_borders(g: Graph) -> None:
+    x = norm(g, conv(g, g.input("image", IMAGE), 3, 8), 8)
+    bodies = []
+    for act in ("Relu", "Tanh"):
+        inner = g.body()
+        y = norm(inner, conv(inner, inner(act, x), 8, 8), 8)
+        inner.output(y, shape=["N", 8, 8, 8])
+        bodies.append(inner)
+    y = _when_positive(g, "image", *bodies)
+    classifier(g, norm(g, g("Conv", y, g.const(g.normal((8, 8, 1, 1), 0.3))), 8), 8)
+
+
+@model(
+    norms=1,
+    why="the state of a Loop is a norm's result and the next step's input: its shift and scale "
+    "would have to be undone at the border",
+    inputs=BATCH,
+)
+def norm_of_state(g: Graph) -> None:
+    x = conv_norm(g, g.input("image", IMAGE), 3, 6)
+    inner = g.body()
+    inner.input("step", [], TensorProto.INT64)
+    inner.input("go_on", [], TensorProto.BOOL)
+    state = inner.input("state", ["N", 6, 8, 8])
+    y = inner("Tanh", conv(inner, state, 6, 6))
+    inner.output(inner("Identity", "go_on"), shape=[], kind=TensorProto.BOOL)
+    inner.output(norm(inner, y, 6), shape=["N", 6, 8, 8])
+    steps = g.const(np.array(2, np.int64), "steps")
+    classifier(g, g("Loop", steps, g.const(np.array(True)), x, body=inner.graph("body")), 6)

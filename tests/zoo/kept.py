@@ -103,12 +103,16 @@ def norm_neck(g: Graph) -> None:
 
 @model(
     norms=0,
-    why="the norm's own name is the graph's output, the convolution takes it over",
+    why="the norms' own names are the graph's outputs, the convolutions take them over",
     inputs=BATCH,
 )
 def norm_is_output(g: Graph) -> None:
+    """The second one also by another name, and read on."""
     x = conv_norm(g, g.input("image", IMAGE), 3, 8)
     g.output(norm(g, conv(g, x, 8, 4), 4), "map")
+    g.output(norm(g, conv(g, x, 8, 8), 8), "features")
+    g.output(g("Identity", "features"), "again")
+    classifier(g, g("Tanh", "features"), 8)
 
 
 @model(norms=1, why="the convolution's own result is a graph output too", inputs=BATCH)
@@ -209,3 +213,19 @@ def trap_constant_padding(g: Graph) -> None:
     pads = g.const(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
     x = g("Pad", x, pads, g.const(np.array(0.75)))
     classifier(g, g("Relu", conv(g, x, 3, 8, pad=0)), 8)
+
+
+@model(
+    norms=0,
+    why="norms that nothing reads may go; the inputs that only they read, with a default or without, "
+    "may not",
+    inputs=BATCH,
+)
+def unread_norm(g: Graph) -> None:
+    """An auxiliary head whose output was cut off."""
+    x = conv_norm(g, g.input("image", IMAGE), 3, 8)
+    params = norm_params(g, 8)
+    g.inputs.append(helper.make_tensor_value_info(params[2], g.float_type, [8]))
+    spare = conv(g, g.input("spare", IMAGE), 3, 8)
+    norm(g, norm(g, g("Add", spare, conv(g, x, 8, 8)), 8, params=params), 8)
+    classifier(g, conv_norm(g, x, 8, 8), 8)
