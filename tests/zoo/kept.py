@@ -217,6 +217,7 @@ def trap_constant_padding(g: Graph) -> None:
 
 @model(
     norms=0,
+    added=-1,
     why="norms that nothing reads may go; the inputs that only they read, with a default or without, "
     "may not",
     inputs=BATCH,
