@@ -1,8 +1,10 @@
-"""Folding of ONNX models: bncore, ONNX Runtime's basic optimizer, onnxoptimizer, onnxslim, onnxscript, on the zoo of tests/zoo.
+"""Folding of ONNX models: bncore, ONNX Runtime's basic optimizer, onnxoptimizer, onnxslim,
+onnxscript, on the zoo of tests/zoo.
 
-For every model: norms left, element-wise nodes added, whether the result is valid (full check, loads), has the same interface
-and is as exact as the unfolded model was, and the time. Every tool is in a process of its own, a new one after a crash or a
-minute without an answer: that is a result. Returns 1 if a model of ours is not right, or not at its minimum.
+For every model: norms left, element-wise nodes added, whether the result is valid (full check,
+loads), has the same interface and is as exact as the unfolded model was, and the time. Every tool
+is in a process of its own, a new one after a crash or a minute without an answer: that is a result.
+Returns 1 if a model of ours is not right, or not at its minimum.
 
     python benchmarks/bench_fold.py --json benchmarks/results/fold.json    then    python benchmarks/table.py --table fold
 """

@@ -1,4 +1,6 @@
-"""The parts of bench_fold.py that decide something: what counts as left, crashes and hangs of tools, the table."""
+"""The parts of bench_fold.py that decide something: what counts as left, crashes and hangs of
+tools, the table.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the rows of bench_fold.py add up to, tool by tool. Shared by the printed table, the README's and the picture."""
+"""What the rows of bench_fold.py add up to, tool by tool. Shared by the printed table, the README's
+and the picture.
+"""
 
 from __future__ import annotations
 

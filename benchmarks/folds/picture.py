@@ -1,4 +1,6 @@
-"""Norms left by every tool, beside the least the algebra leaves, as bars; what is unusable in another colour."""
+"""Norms left by every tool, beside the least the algebra leaves, as bars; what is unusable in
+another colour.
+"""
 
 from __future__ import annotations
 

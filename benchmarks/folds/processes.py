@@ -1,4 +1,6 @@
-"""Starts workers and outlives them: a tool that crashes or hangs on a model has that as its result there."""
+"""Starts workers and outlives them: a tool that crashes or hangs on a model has that as its result
+there.
+"""
 
 from __future__ import annotations
 

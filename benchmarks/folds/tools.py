@@ -1,6 +1,7 @@
 """The contenders: for every tool a function that imports it and gives ``fold(model) -> model``.
 
-Each is called as its documentation says, with the passes that are about batch norms on. No judging here.
+Each is called as its documentation says, with the passes that are about batch norms on. No judging
+here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""A process with one tool in it: folds and judges model after model, one line of JSON in a file for each step.
+"""A process with one tool in it: folds and judges model after model, one line of JSON in a file for
+each step.
 
     python -m folds.worker TOOL FILE REPEATS MODEL...
 
-It may crash or hang: processes.py knows from the last line in whose hands, and starts another one for the rest.
+It may crash or hang: processes.py knows from the last line in whose hands, and starts another one
+for the rest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What PyTorch's exporters write comes down to its minimum too; the oracle is the module in float64."""
+"""What PyTorch's exporters write comes down to its minimum too; the oracle is the module in
+float64.
+"""
 
 import importlib.util
 

@@ -1,4 +1,6 @@
-"""Every model of the zoo comes down to its minimum, stays valid and callable as before, and answers as exactly as it did."""
+"""Every model of the zoo comes down to its minimum, stays valid and callable as before, and answers
+as exactly as it did.
+"""
 
 import time
 from dataclasses import replace

@@ -1,4 +1,6 @@
-"""The zoo's models are what they claim: valid, runnable, small, the same every time, and right twice over."""
+"""The zoo's models are what they claim: valid, runnable, small, the same every time, and right
+twice over.
+"""
 
 import pytest
 
@@ -27,7 +29,9 @@ def test_valid_small_and_the_same_every_time(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_onnxruntime_agrees_with_the_oracle(name):
-    """Two programs that share nothing: what they agree on, to a few roundings, is the model's meaning."""
+    """Two programs that share nothing: what they agree on, to a few roundings, is the model's
+    meaning.
+    """
     judge = Judge(ALL[name])
     eps = np.finfo(judge.entry.storage).eps
     for own, size in zip(judge.own, judge.sizes()):

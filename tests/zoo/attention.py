@@ -28,8 +28,9 @@ def _linear_norm(g: Graph, x: str, ci: int, co: int, length: int) -> str:
 @model(
     norms=0,
     added=3,
-    why="the norm's axis is the feature axis of the MatMul behind Reshape; each linear layer without a "
-    "bias gets an Add, but for the last one, whose shift goes on to the Gemm with the head's norm",
+    why="the norm's axis is the feature axis of the MatMul behind Reshape; each linear layer "
+    "without a bias gets an Add, but for the last one, whose shift goes on to the Gemm with "
+    "the head's norm",
     inputs=BATCH,
 )
 def levit(g: Graph) -> None:
@@ -49,8 +50,9 @@ def levit(g: Graph) -> None:
 @model(
     norms=0,
     added=-3,
-    why="the only batch norm follows the stem; the two layer scales are constant Muls behind linear "
-    "layers, the last bias goes on to the Gemm; layer norms are not folded at these levels",
+    why="the only batch norm follows the stem; the two layer scales are constant Muls behind "
+    "linear layers, the last bias goes on to the Gemm; layer norms are not folded at these "
+    "levels",
     inputs=BATCH,
     opset=20,
 )
@@ -69,8 +71,9 @@ def convnext(g: Graph) -> None:
 @model(
     norms=0,
     added=-3,
-    why="the first norm moves behind the residual Add, whose other summand is linear and takes 1/s; "
-    "the second is read by the head alone; so are the biases of what is added to the stream",
+    why="the first norm moves behind the residual Add, whose other summand is linear and takes "
+    "1/s; the second is read by the head alone; so are the biases of what is added to the "
+    "stream",
     inputs=BATCH,
 )
 def patch_transformer(g: Graph) -> None:
@@ -96,7 +99,7 @@ def patch_transformer(g: Graph) -> None:
     inputs=BATCH,
 )
 def mixed_norms(g: Graph) -> None:
-    """IBN-Net: half of the channels through an instance norm; a group norm as exporters write it."""
+    """IBN-Net: half of the channels through an instance norm; a group norm in pieces."""
     x = conv_norm(g, g.input("image", ["N", 3, 12, 12]), 3, 8)
     left, right = split(g, g("Conv", x, kernel(g, (8, 8, 3, 3), 72), pads=[1] * 4), [4, 4])
     left = g("InstanceNormalization", left, bias(g, 4), bias(g, 4))

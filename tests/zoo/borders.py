@@ -19,8 +19,8 @@ def _features(g: Graph, c: int = 8, size: int = 12) -> str:
 @model(
     norms=0,
     added=1,
-    why="pools that do not count padding pass scale and shift; under counted padding the shift stays "
-    "as an Add",
+    why="pools that do not count padding pass scale and shift; under counted padding the shift "
+    "stays as an Add",
     inputs=BATCH,
 )
 def pools_behind_norms(g: Graph) -> None:

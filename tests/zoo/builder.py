@@ -1,8 +1,8 @@
-"""Builds small ONNX graphs with random weights and trained-looking statistics, in the type a file would have or, with
-the very same numbers, in float64.
+"""Builds small ONNX graphs with random weights and trained-looking statistics, in the type a file
+would have or, with the very same numbers, in float64.
 
-The float64 twin is the oracle of the zoo. Ops whose form changed between opsets are in `shapes.py`; layers in
-`layers.py`. Nothing here knows of folding.
+The float64 twin is the oracle of the zoo. Ops whose form changed between opsets are in `shapes.py`;
+layers in `layers.py`. Nothing here knows of folding.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ class Graph:
         self.outputs.append((name or value, kind or self.float_type, shape))
 
     def const(self, value: ArrayLike, hint: str = "const", *, exact: bool = False) -> str:
-        """A constant. Floats are rounded to the storage type unless `exact` (scales of Resize are float32 always)."""
+        """A constant. Floats are rounded to the storage type unless `exact` (scales of Resize are
+        float32 always).
+        """
         array = np.asarray(value)
         if array.dtype.kind == "f" and not exact:
             array = array.astype(self.storage)

@@ -27,7 +27,7 @@ def _dense_layer(g: Graph, features: list[str], c: int, growth: int) -> str:
         "rebase": Minimum(
             0,
             5,
-            "one less in the second block, all of whose features are linear; the first starts with a ReLU",
+            "one less in the second block, whose features are all linear; the first has a ReLU",
         ),
     },
 )
@@ -47,7 +47,8 @@ def densenet(g: Graph) -> None:
 
 @model(
     norms=0,
-    why="every norm follows a convolution; that over Concat is cut into its branches, all convolutions",
+    why="every norm follows a convolution; that over Concat is cut into its branches, all "
+    "convolutions",
     inputs=BATCH,
 )
 def inception(g: Graph) -> None:

@@ -159,8 +159,8 @@ def _rename(body: Graph) -> None:
 
 @model(
     norms=0,
-    why="an If inside a Loop: each norm follows a convolution of its own body, whose weight lies two "
-    "graphs further out",
+    why="an If inside a Loop: each norm follows a convolution of its own body, whose weight lies "
+    "two graphs further out",
     inputs=BATCH,
 )
 def nested_bodies(g: Graph) -> None:
@@ -209,8 +209,8 @@ def function_attributes(g: Graph) -> None:
 
 @model(
     norms=0,
-    why="bodies read the norm's result by its name, which the convolution takes over; inside, norms "
-    "are the bodies' outputs",
+    why="bodies read the norm's result by its name, which the convolution takes over; inside, "
+    "norms are the bodies' outputs",
     inputs=BATCH,
 )
 def norms_at_borders(g: Graph) -> None:

@@ -1,4 +1,6 @@
-"""How exporters write things: old files, Constant nodes, decomposed norms, dynamic shapes, transposed layouts."""
+"""How exporters write things: old files, Constant nodes, decomposed norms, dynamic shapes,
+transposed layouts.
+"""
 
 from __future__ import annotations
 
@@ -90,13 +92,15 @@ def ir3(g: Graph) -> None:
     norms=0,
     added=-7,
     why="constant Muls and Adds are norms in disguise: four go into the convolution in front of "
-    "them, through the Transposes; those on the input go forward into a convolution without padding; "
-    "MatMul and Add become a Gemm",
+    "them, through the Transposes; those on the input go forward into a convolution without "
+    "padding; MatMul and Add become a Gemm",
     inputs=BATCH,
     opset=13,
 )
 def tf2onnx(g: Graph) -> None:
-    """Images with channels last outside, first inside; a norm as Mul and Add, or with reshaped parameters."""
+    """Images with channels last outside, first inside; a norm as Mul and Add, or with reshaped
+    parameters.
+    """
     x = g.input("image", ["N", 12, 12, 3])
     x = g("Mul", x, g.const(np.array([0.5, 0.25, 0.4]), "scale"))
     x = transpose(g, g("Sub", x, g.const(np.array([0.2, -0.3, 0.1]), "mean")), 0, 3, 1, 2)
@@ -120,7 +124,7 @@ def tf2onnx(g: Graph) -> None:
     inputs=BATCH,
 )
 def caffe(g: Graph) -> None:
-    """BatchNorm without an affine part, then Scale; the data layer's mean and scale in the graph."""
+    """BatchNorm without an affine part, then Scale; mean and scale of the data in the graph."""
     x = g("Sub", g.input("image", IMAGE), g.const(np.array([0.1, 0.2, 0.3]).reshape(3, 1, 1)))
     x = conv(g, g("Div", x, g.const(np.array([0.5, 0.6, 0.7]).reshape(1, 3, 1, 1))), 3, 8, pad=0)
     one, zero = g.const(np.ones(8), "one"), g.const(np.zeros(8), "zero")
@@ -184,8 +188,8 @@ def unread_mask(g: Graph) -> None:
 @model(
     norms=0,
     added=-1,
-    why="the weight is turned by constant Transposes and Unsqueeze before it is used: constants all "
-    "the same; MatMul and Add become a Gemm",
+    why="the weight is turned by constant Transposes and Unsqueeze before it is used: constants "
+    "all the same; MatMul and Add become a Gemm",
     inputs=BATCH,
     opset=13,
 )
@@ -205,8 +209,8 @@ def computed_constants(g: Graph) -> None:
 @model(
     norms=0,
     added=-3,
-    why="names that a careless rewrite would choose are taken; norms follow convolutions; four Adds "
-    "of constants are one",
+    why="names that a careless rewrite would choose are taken; norms follow convolutions; four "
+    "Adds of constants are one",
     inputs=BATCH,
 )
 def names_taken(g: Graph) -> None:

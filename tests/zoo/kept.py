@@ -1,5 +1,5 @@
-"""What must stay, in otherwise ordinary networks: batch statistics, values from outside, borders the algebra does not
-cross, and traps where sizes agree and axes do not.
+"""What must stay, in otherwise ordinary networks: batch statistics, values from outside, borders
+the algebra does not cross, and traps where sizes agree and axes do not.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def conditional(g: Graph) -> None:
     inputs=BATCH,
 )
 def norm_neck(g: Graph) -> None:
-    """BNNeck of person re-identification: features before and behind a norm have their own losses."""
+    """BNNeck of person re-identification: features on both sides have losses."""
     x = conv_norm(g, g.input("image", IMAGE), 3, 8)
     x = norm(g, g("Flatten", g("GlobalAveragePool", x)), 8)
     g.output(x, "features")
@@ -147,8 +147,8 @@ def behind_lstm(g: Graph) -> None:
 @model(
     norms=0,
     added=1,
-    why="MaxPool under a norm with negative scales, in front of a Tanh: size and shift pass, the sign "
-    "stays as a Mul",
+    why="MaxPool under a norm with negative scales, in front of a Tanh: size and shift pass, the "
+    "sign stays as a Mul",
     inputs=BATCH,
 )
 def negative_over_max_pool(g: Graph) -> None:
@@ -169,8 +169,8 @@ def trap_linear_over_steps(g: Graph) -> None:
 
 @model(
     norms=1,
-    why="a vector over the width of 8 between convolution and norm of 8 channels: the scale passes, "
-    "the shift does not, and stays as an Add",
+    why="a vector over the width of 8 between convolution and norm of 8 channels: the scale "
+    "passes, the shift does not, and stays as an Add",
     inputs=BATCH,
 )
 def trap_vector_over_width(g: Graph) -> None:
@@ -192,8 +192,9 @@ def trap_norm_over_pixels(g: Graph) -> None:
 
 @model(
     norms=0,
-    why="(steps, features) read as (channels, length) of a convolution without a Transpose: the norm "
-    "is over steps, not the linear layer's features, and goes forward into the convolution",
+    why="(steps, features) read as (channels, length) of a convolution without a Transpose: the "
+    "norm is over steps, not the linear layer's features, and goes forward into the "
+    "convolution",
     inputs=BATCH,
 )
 def trap_reshape_is_no_transpose(g: Graph) -> None:
@@ -218,8 +219,8 @@ def trap_constant_padding(g: Graph) -> None:
 @model(
     norms=0,
     added=-1,
-    why="norms that nothing reads may go; the inputs that only they read, with a default or without, "
-    "may not",
+    why="norms that nothing reads may go; the inputs that only they read, with a default or "
+    "without, may not",
     inputs=BATCH,
 )
 def unread_norm(g: Graph) -> None:

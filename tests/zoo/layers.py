@@ -1,7 +1,8 @@
-"""Layers made of one or a few nodes, with random weights: convolutions, linear operations, norms, recurrent layers.
+"""Layers made of one or a few nodes, with random weights: convolutions, linear operations, norms,
+recurrent layers.
 
-Weights are drawn so that a deep stack neither vanishes nor explodes; norms look trained: no two channels alike,
-gammas of both signs unless asked otherwise.
+Weights are drawn so that a deep stack neither vanishes nor explodes; norms look trained: no two
+channels alike, gammas of both signs unless asked otherwise.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def conv_transpose(
 
 
 def gemm(g: Graph, x: str, ci: int, co: int, *, with_bias: bool = True, **attributes: Any) -> str:
-    """As PyTorch exports a linear layer: weight (out, in), transB = 1. Before opset 11 it must have a bias."""
+    """As PyTorch exports a linear layer: weight (out, in), transB = 1. Before opset 11 it must have
+    a bias.
+    """
     extra = [bias(g, co)] if with_bias or g.opset < 11 else []
     return g("Gemm", x, kernel(g, (co, ci), ci), *extra, transB=1, **attributes)
 

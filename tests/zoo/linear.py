@@ -1,4 +1,6 @@
-"""Linear operations in less usual clothes: Einsum, batched and left-hand weights, gates, scaled residuals."""
+"""Linear operations in less usual clothes: Einsum, batched and left-hand weights, gates, scaled
+residuals.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ BATCH = {"N": 2}
 @model(
     norms=0,
     added=1,
-    why="the norm's axis is an Einsum's label that only the weight has (behind: its shift becomes an "
-    "Add), or one it shares with the input (in front: rows and, with the Add there is, the shift)",
+    why="the norm's axis is an Einsum's label that only the weight has (behind: its shift becomes "
+    "an Add), or one it shares with the input (in front: rows and, with the Add there is, the "
+    "shift)",
     inputs=BATCH,
 )
 def einsum_layers(g: Graph) -> None:
@@ -71,12 +74,13 @@ def norm_behind_gate(g: Graph) -> None:
 @model(
     norms=0,
     added=-4,
-    why="constant factors on branches go into their convolutions with the norms; a sum of positions "
-    "is scaled with its convolution; the last factor and the mean's shift go forward",
+    why="constant factors on branches go into their convolutions with the norms; a sum of "
+    "positions is scaled with its convolution; the last factor and the mean's shift go "
+    "forward",
     inputs=BATCH,
 )
 def scaled_residuals(g: Graph) -> None:
-    """ESRGAN's residual scaling, a table of positions, LayerScale as a convolution's output scale."""
+    """ESRGAN's residual scaling, a table of positions, factors behind norms."""
     x = conv(g, g.input("image", ["N", 3, 8, 8]), 3, 8)
     x = norm(g, g("Add", x, g.const(g.normal((1, 8, 8, 8)), "positions")), 8)
     for factor in (0.2, 0.3):

@@ -1,4 +1,5 @@
-"""How a folded model is judged: what is left in it, what ONNX Runtime says, how far it is from float64.
+"""How a folded model is judged: what is left in it, what ONNX Runtime says, how far it is from
+float64.
 
 Used by the tests and by `benchmarks/bench_fold.py`, so that both mean the same by every word.
 """
@@ -20,7 +21,7 @@ Array = NDArray[Any]
 ELEMENTWISE = ("Add", "Sub", "Mul", "Div")
 NORM = "BatchNormalization"
 SEEDS = (0, 1, 2)
-FLOOR = 4  # units in the last place of the largest output: where the unfolded model happened to be exact
+FLOOR = 4  # units in the last place of the largest output: the unfolded model may be exact by luck
 onnxruntime.set_default_logger_severity(4)
 
 

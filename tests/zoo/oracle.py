@@ -1,7 +1,8 @@
 """The oracle: a model's float64 twin, evaluated in NumPy.
 
-`onnx.reference` does most of it; where that is wrong or refuses (batch norm before opset 14, transposed convolutions
-with groups, pools of one or three dimensions) its ops are replaced by the definitions. ONNX Runtime, unoptimized, must agree: `tests/folding/test_zoo_itself.py`.
+`onnx.reference` does most of it; where that is wrong or refuses (batch norm before opset 14,
+transposed convolutions with groups, pools of one or three dimensions) its ops are replaced by the
+definitions. ONNX Runtime, unoptimized, must agree: `tests/folding/test_zoo_itself.py`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class BatchNormalization(OpRun):  # type: ignore[misc]
 
 
 class ConvTranspose(OpRun):  # type: ignore[misc]
-    """Tap by tap: every input value times the kernel, added where it falls. No output_shape, no dilations."""
+    """Tap by tap: every input value times the kernel, added where it falls. No output_shape, no
+    dilations.
+    """
 
     def _run(
         self,

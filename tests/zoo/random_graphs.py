@@ -1,7 +1,9 @@
-"""Random graphs around norms: no architecture anybody would train, but every neighbourhood a norm can have.
+"""Random graphs around norms: no architecture anybody would train, but every neighbourhood a norm
+can have.
 
-``random_entry(seed)`` is like an entry of the zoo, except that nobody knows its minimum; a fold must only be right.
-Images first, then rows; values are picked again, so that many have several readers.
+``random_entry(seed)`` is like an entry of the zoo, except that nobody knows its minimum; a fold
+must only be right. Images first, then rows; values are picked again, so that many have several
+readers.
 """
 
 from __future__ import annotations
@@ -174,7 +176,7 @@ def _pad(g: Graph, x: Image, seen: list[Image]) -> Image:
 
 
 def _add(g: Graph, x: Image, seen: list[Image]) -> Image:
-    """A residual: with an equal value from before, with itself, through a convolution, or a gate."""
+    """A residual: with an equal value from before, itself, its convolution, or a gate."""
     equal = [y for y in seen if (y.c, y.size) == (x.c, x.size)]
     other = equal[g.rng.integers(len(equal))].name
     kind = g.rng.integers(5)

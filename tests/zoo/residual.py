@@ -148,7 +148,8 @@ def repvgg(g: Graph) -> None:
     norms=1,
     added=2,
     why="conv, ReLU, norm: shift as an Add in front of the padded convolution (twice; the first "
-    "scale is positive and passes MaxPool); the third stands between ReLU and MaxPool with both signs",
+    "scale is positive and passes MaxPool); the third stands between ReLU and MaxPool with "
+    "both signs",
     inputs=BATCH,
 )
 def alexnet(g: Graph) -> None:

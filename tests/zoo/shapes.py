@@ -1,4 +1,4 @@
-"""Ops whose form depends on the opset: what was an attribute became an input. One function an op."""
+"""Ops whose form depends on the opset (what was an attribute became an input), one a function."""
 
 from __future__ import annotations
 

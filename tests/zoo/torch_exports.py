@@ -1,4 +1,5 @@
-"""Networks as PyTorch's two exporters write them, optimized or not: made on the fly, nothing of it is stored.
+"""Networks as PyTorch's two exporters write them, optimized or not: made on the fly, nothing of it
+is stored.
 
 Needs torch, and onnxscript for the newer exporter. The oracle is the module itself in float64.
 """

@@ -1,4 +1,6 @@
-"""Values read twice by one node, broadcast ones, overlapping pieces: where one use too many is easily overlooked."""
+"""Values read twice by one node, broadcast ones, overlapping pieces: where one use too many is
+easily overlooked.
+"""
 
 from __future__ import annotations
 
