@@ -32,6 +32,7 @@ def _linear_norm(g: Graph, x: str, ci: int, co: int, length: int) -> str:
     "without a bias gets an Add, but for the last one, whose shift goes on to the Gemm with "
     "the head's norm",
     inputs=BATCH,
+    value_info=True,
 )
 def levit(g: Graph) -> None:
     x = g("HardSwish", conv_norm(g, g.input("image", ["N", 3, 16, 16]), 3, 8, act="", stride=2))

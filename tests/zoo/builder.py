@@ -29,6 +29,8 @@ class Graph:
         Declare and store float64 instead: the same rounded numbers, computed with in float64.
     constants : "initializer", "node" or "alias"
         How constants are stored; "alias" reads floating Constant nodes through an Identity.
+    typed : bool
+        Values in the field of their type, number by number, as old files have them, not as bytes.
     """
 
     def __init__(
@@ -39,9 +41,10 @@ class Graph:
         double: bool = False,
         opset: int = 17,
         constants: str = "initializer",
+        typed: bool = False,
     ) -> None:
         self.storage, self.double, self.opset = np.dtype(storage), double, opset
-        self.constants = constants
+        self.constants, self.typed = constants, typed
         self.rng = np.random.default_rng(seed)
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
@@ -96,6 +99,9 @@ class Graph:
             array = array.astype(DOUBLE) if self.double else array
         name = self.unique(hint)
         tensor = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        if self.typed:
+            values = array.ravel().tolist()
+            tensor = helper.make_tensor(name, tensor.data_type, array.shape, values)
         if self.constants == "initializer":
             self.initializers.append(tensor)
             return name

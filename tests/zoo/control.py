@@ -23,6 +23,7 @@ def _when_positive(g: Graph, x: str, then: Graph, otherwise: Graph) -> str:
     norms=0,
     why="norms inside a body follow convolutions of that body; constants may lie outside",
     inputs=BATCH,
+    value_info=True,
 )
 def if_bodies(g: Graph) -> None:
     x = conv_norm(g, g.input("image", IMAGE), 3, 8)

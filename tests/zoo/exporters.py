@@ -96,6 +96,7 @@ def ir3(g: Graph) -> None:
     "padding; MatMul and Add become a Gemm",
     inputs=BATCH,
     opset=13,
+    value_info=True,
 )
 def tf2onnx(g: Graph) -> None:
     """Images with channels last outside, first inside; a norm as Mul and Add, or with reshaped
@@ -156,7 +157,7 @@ OLD = (
 )
 
 
-@model(norms=0, why=OLD, inputs=BATCH, opset=7, ir=3, overridable=True)
+@model(norms=0, why=OLD, inputs=BATCH, opset=7, ir=3, overridable=True, typed=True)
 def opset7(g: Graph) -> None:
     _old(g)
 
@@ -230,3 +231,17 @@ def _vector(g: Graph, name: str):  # type: ignore[no-untyped-def]
     assert tensor.name == made
     tensor.name = name
     return tensor
+
+
+@model(norms=0, why="nodes need no names", inputs=BATCH)
+def nameless_nodes(g: Graph) -> None:
+    _plain(g)
+    for node in g.nodes:
+        node.name = ""
+
+
+@model(norms=0, why="names of nodes are for people, and need not differ", inputs=BATCH)
+def one_name_for_all(g: Graph) -> None:
+    _plain(g)
+    for node in g.nodes:
+        node.name = "node"

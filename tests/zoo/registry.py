@@ -98,7 +98,7 @@ def random_feeds(
 MODELS: dict[str, Entry] = {}
 DEEP: dict[str, Entry] = {}
 FILE_OPTIONS = ("ir", "value_info", "overridable")
-GRAPH_OPTIONS = ("storage", "opset", "constants")
+GRAPH_OPTIONS = ("storage", "opset", "constants", "typed")
 
 
 def model(

@@ -65,6 +65,7 @@ def _preact(g: Graph, *signs: str) -> None:
     optional={
         "rebase": Minimum(0, 0, "either stream is stored with its first reader's shift in it"),
     },
+    value_info=True,
 )
 def resnet_pre(g: Graph) -> None:
     _preact(g, "positive", "positive")
@@ -112,6 +113,7 @@ def _arcface(g: Graph, x: str, ci: int, co: int, stride: int = 1) -> str:
     why="in both blocks the first norm goes forward into a zero-padded convolution, and its shift "
     "stays as one Add; the last two meet in the Gemm behind Flatten",
     inputs=BATCH,
+    value_info=True,
 )
 def arcface(g: Graph) -> None:
     x = g.input("image", IMAGE)

@@ -67,6 +67,7 @@ def quantized_per_channel(g: Graph) -> None:
     norms=0,
     why="as quantized_per_channel, after one scale and zero point have become one per channel",
     inputs={"N": 2},
+    value_info=True,
 )
 def quantized_per_tensor(g: Graph) -> None:
     _quantized(g, False, 131)
@@ -89,6 +90,7 @@ def quantized_after_norm(g: Graph) -> None:
     why="as in float32; products in float64, one rounding to float16",
     inputs={"N": 2},
     storage=np.float16,
+    typed=True,
 )
 def half_precision(g: Graph) -> None:
     x = conv_norm(g, g.input("image", ["N", 3, 12, 12]), 3, 8)
@@ -112,3 +114,19 @@ def half_precision_overflow(g: Graph) -> None:
     x = g("BatchNormalization", x, *(g.const(p, "norm") for p in params), epsilon=1e-5)
     x = g("Tanh", x)
     classifier(g, g("Relu", norm(g, g("Conv", x, g.const(g.normal((4, 6, 1, 1)))), 4)), 4)
+
+
+@model(
+    norms=1,
+    why="gammas of 1e-4 would make most weights subnormal in float16, with a digit or two left; "
+    "nothing beside them takes a power of two",
+    inputs={"N": 2},
+    storage=np.float16,
+)
+def half_precision_subnormal(g: Graph) -> None:
+    """Nearly pruned channels that the next layer makes large again."""
+    x = conv(g, g.input("image", ["N", 3, 6, 6]), 3, 6, with_bias=True)
+    params = [1e-4 * g.rng.uniform(0.5, 2, 6), 1e-4 * g.normal((6,)), g.normal((6,)), np.ones(6)]
+    x = g("Tanh", g("BatchNormalization", x, *(g.const(p, "norm") for p in params)))
+    x = g("Conv", x, g.const(g.normal((4, 6, 1, 1), 3000.0), "weight"))
+    classifier(g, x, 4)
