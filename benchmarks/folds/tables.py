@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from . import figures
@@ -66,10 +67,14 @@ def cells(total: Row, models: int) -> list[str]:
         f"{total['added']:+d}",
         f"{total['at_minimum']} of {models}",
         *(str(count) if count else "" for count in (*counted, total["other interface"])),
-        f"{total['worst_ratio']:.2g}",
-        f"{total['ms']:.1f}",
-        f"{total['deep_ms']:.0f}",
+        number(total["worst_ratio"], ".2g"),
+        number(total["ms"], ".1f"),
+        number(total["deep_ms"], ".0f"),
     ]
+
+
+def number(value: float, digits: str) -> str:
+    return "" if math.isnan(value) else format(value, digits)
 
 
 def details(results: Results) -> list[str]:

@@ -233,15 +233,8 @@ def _vector(g: Graph, name: str):  # type: ignore[no-untyped-def]
     return tensor
 
 
-@model(norms=0, why="nodes need no names", inputs=BATCH)
+@model(norms=0, why="as any other: nodes need no names", inputs=BATCH)
 def nameless_nodes(g: Graph) -> None:
     _plain(g)
     for node in g.nodes:
         node.name = ""
-
-
-@model(norms=0, why="names of nodes are for people, and need not differ", inputs=BATCH)
-def one_name_for_all(g: Graph) -> None:
-    _plain(g)
-    for node in g.nodes:
-        node.name = "node"
