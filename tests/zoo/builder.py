@@ -7,6 +7,7 @@ layers in `layers.py`. Nothing here knows of folding.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -84,9 +85,7 @@ class Graph:
         where None.
         """
         if name is not None:
-            for node in self.nodes:
-                for names in (node.input, node.output):
-                    names[:] = [name if each == value else each for each in names]
+            rename(self.nodes, value, name)
         self.outputs.append((name or value, kind or self.float_type, shape))
 
     def const(self, value: ArrayLike, hint: str = "const", *, exact: bool = False) -> str:
@@ -131,6 +130,15 @@ class Graph:
     def graph(self, name: str) -> onnx.GraphProto:
         outputs = [helper.make_tensor_value_info(*output) for output in self.outputs]
         return helper.make_graph(self.nodes, name, self.inputs, outputs, self.initializers)
+
+
+def rename(nodes: Iterable[onnx.NodeProto], old: str, new: str) -> None:
+    """Call a value otherwise, wherever it is made or read, bodies included."""
+    for node in nodes:
+        for names in (node.input, node.output):
+            names[:] = [new if each == old else each for each in names]
+        for attribute in node.attribute:
+            rename(attribute.g.node, old, new)
 
 
 def finish(graph: Graph, name: str, *, ir: int, value_info: bool, overridable: bool) -> Any:

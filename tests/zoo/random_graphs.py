@@ -15,6 +15,7 @@ import numpy as np
 
 from .builder import Graph
 from .layers import conv, conv_transpose, conv_weight, matmul, norm, norm_params, pool
+from .random_bodies import branch, same_conv
 from .random_rows import rows
 from .random_values import Image, list_a_default, shared
 from .registry import Entry, Minimum
@@ -248,6 +249,10 @@ def _views(g: Graph, x: Image, seen: list[Image]) -> Image:
     return x._replace(name=transpose(g, y, *x.channels_first))
 
 
+def _branch(g: Graph, x: Image, seen: list[Image]) -> Image:
+    return branch(g, x, (_norm, _norm, same_conv, same_conv, _activation, _constant))
+
+
 # step -> how often
 OFTEN: dict[Step, float] = {
     _norm: 8,
@@ -263,6 +268,7 @@ OFTEN: dict[Step, float] = {
     _resize: 0.5,
     _pad: 0.7,
     _conv_transpose: 1,
+    _branch: 0.7,
 }
 STEPS = list(OFTEN)
 WEIGHTS = np.array(list(OFTEN.values())) / sum(OFTEN.values())
