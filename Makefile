@@ -18,7 +18,7 @@ build:  ## editable install with the compiled core (a failed compile is fatal) a
 test:  ## run the suite (PYTEST_ARGS="-q -x tests/norm" to narrow it)
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
 
-bench:  ## time all norms, recurrent layers, population statistics and whole nets, then renew the README's tables and pictures
+bench:  ## time all norms, recurrent layers, population statistics and whole nets, compare folding, then renew the README's tables and pictures
 	$(PYTHON) benchmarks/bench_norm.py --json benchmarks/results/norm.json
 	$(PYTHON) benchmarks/bench_family.py --json benchmarks/results/family.json
 	$(PYTHON) benchmarks/bench_population.py --json benchmarks/results/population.json
@@ -26,8 +26,9 @@ bench:  ## time all norms, recurrent layers, population statistics and whole net
 	$(PYTHON) benchmarks/bench_conv.py --json benchmarks/results/conv.json
 	$(PYTHON) benchmarks/bench_train.py --json benchmarks/results/train.json
 	$(PYTHON) benchmarks/bench_infer.py --json benchmarks/results/infer.json
-	for table in norm rows family population conv train infer; do $(PYTHON) benchmarks/table.py --table $$table || exit 1; done
-	for picture in norm train infer; do $(PYTHON) benchmarks/plot.py --picture $$picture || exit 1; done
+	$(PYTHON) benchmarks/bench_fold.py --json benchmarks/results/fold.json
+	for table in norm rows family population conv train infer fold; do $(PYTHON) benchmarks/table.py --table $$table || exit 1; done
+	for picture in norm train infer fold; do $(PYTHON) benchmarks/plot.py --picture $$picture || exit 1; done
 
 lint:  ## what CI checks; tools: python -m pip install -r .ci/lint.txt
 	$(PYTHON) -m ruff check .

@@ -1,6 +1,7 @@
-"""Draws how bncore does against the best peer: norms, also against the speed of memory, by size; training and inference of nets.
+"""Draws how bncore does against the best peer: norms, also against the speed of memory, by size; training and inference of nets;
+folding of ONNX models.
 
-python benchmarks/plot.py [--picture norm|train|infer] [--json benchmarks/results/norm.json] [--out benchmarks/results/norm.png]
+python benchmarks/plot.py [--picture norm|train|infer|fold] [--json benchmarks/results/norm.json] [--out benchmarks/results/norm.png]
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from folds import picture as fold_picture
 from nets import picture
 from norms.figures import Row, case_of, form, fraction, ratio
 
@@ -85,6 +87,7 @@ PICTURES: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "norm": draw,
     "train": picture.draw,
     "infer": picture.draw,
+    "fold": fold_picture.draw,
 }
 
 

@@ -1,0 +1,3 @@
+"""Parts of bench_fold.py: tools that fold ONNX models, each in a process of its own, judged on the
+zoo of tests/zoo.
+"""
