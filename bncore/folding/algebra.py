@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -21,8 +22,10 @@ Array64 = NDArray[np.float64]
 SUBNORMAL_SHARE = 0.1
 # A forward fold adds s·x and -s·center after rounding, where the norm subtracted first. Their
 # common part may cost this much of one standard deviation: means up to 256 standard deviations away
-# in float32, any in float64.
+# in float32, any in float64. Half types have no more than a few digits to begin with: there the
+# common part must be of the size of what it is taken from.
 CANCELLATION = 2.0**-15
+CANCELLATION_HALF = 16.0  # scaled deviations
 
 
 class FoldRefused(ValueError):
@@ -278,14 +281,25 @@ def check_forward(affine: Affine, dtype: DTypeLike) -> None:
     center thousands of standard deviations from 0 nothing of x is left. Backward folds are not
     concerned: the unfolded output is rounded there as well.
     """
-    lost = np.abs(affine.scale * affine.center) * np.finfo(dtype).eps
-    if lost.size and lost.max() > CANCELLATION:
+    eps = float(finfo(dtype).eps)
+    lost = np.abs(affine.scale * affine.center) * eps
+    limit = CANCELLATION if eps < CANCELLATION else CANCELLATION_HALF * eps
+    if lost.size and lost.max() > limit:
         channel = int(np.argmax(lost))
         distance = abs(affine.scale[channel] * affine.center[channel])
         raise FoldRefused(
             f"the mean of channel {channel} lies {distance:.3g} scaled deviations from 0: subtracting it "
             f"after the product would cost precision in {np.dtype(dtype)}"
         )
+
+
+def finfo(dtype: DTypeLike) -> Any:
+    """`numpy.finfo`, for bfloat16 too."""
+    if np.dtype(dtype).kind == "f":
+        return np.finfo(dtype)
+    import ml_dtypes
+
+    return ml_dtypes.finfo(dtype)
 
 
 def rounded(
@@ -305,7 +319,7 @@ def rounded(
     if not np.isfinite(result).all():
         raise FoldRefused(f"the folded {name} would not be finite in {result.dtype}")
     nonzero = values != 0
-    lost = np.count_nonzero(nonzero & (np.abs(values) < np.finfo(dtype).tiny))
+    lost = np.count_nonzero(nonzero & (np.abs(values) < finfo(dtype).tiny))
     if lost > subnormal_share * np.count_nonzero(nonzero):
         raise FoldRefused(
             f"{lost} of {np.count_nonzero(nonzero)} entries of the folded {name} would be subnormal in {result.dtype}"

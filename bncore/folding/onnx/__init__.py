@@ -1,0 +1,1 @@
+"""Folding of ONNX graphs."""
