@@ -79,7 +79,7 @@ def read(program: Program, node: Node) -> Label:
     value = _per_place(program, node, index, constant, rank)
     one, zero = np.ones_like(value), np.zeros_like(value)
     if node.op == "Add":
-        return Label.of(one, zero, value)
+        return Label.of(one, -value, zero)  # a center: what is far away is told by it
     if node.op == "Sub":
         return Label.of(one, value, zero) if index == 0 else Label.of(-one, zero, value)
     if node.op == "Mul":

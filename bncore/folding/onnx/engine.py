@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..algebra import FoldRefused
 from ..report import Kept
-from . import affine_nodes
+from . import affine_nodes, functions
 from .graph import Node
 from .moves import LEFTOVERS, MOVES, Move, Plan
 from .program import Program
@@ -101,11 +101,13 @@ def fold_model(
     unknown = sorted(set(levels) - set(LEVELS))
     if unknown:
         raise ValueError(f"levels must be of {', '.join(LEVELS)}, got {', '.join(unknown)}")
-    program = Program(model, store or MemoryStore())
-    engine = _Engine(program, levels, limit)
-    result = engine.run()
+    target = functions.written_out(model) if functions.hold_norms(model) else model
+    program = Program(target, store or MemoryStore())
+    result = _Engine(program, levels, limit).run()
     if result.applied:
         program.finish()
+        if target is not model:
+            model.CopyFrom(target)
     return result
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..algebra import FoldRefused
+from ..algebra import FoldRefused, check_forward
 from . import affine_nodes
 from .graph import Node
 from .labels import Label
 from .program import Program
 from .rewrites import RULES
 from .rewrites.elementwise import away, becomes
+from .store import dtype_of
 from .walk import Edit, Walk
 
 __all__ = ["LEFTOVERS", "MOVES", "Move", "Plan"]
@@ -92,9 +93,10 @@ def _nothing_to_do(walk: Walk, node: Node, label: Label) -> list[Edit]:
 def _backward(walk: Walk, node: Node, label: Label) -> list[Edit]:
     """``label`` goes into what makes the input."""
     index = _index(walk, node)
+    edits = walk.backward(node.input(index), label)
     if affine_nodes.leaves_identity(node, index):
         raise FoldRefused("both names around it must stay")
-    return [*walk.backward(node.input(index), label), away(walk, node)]
+    return [*edits, away(walk, node)]
 
 
 def _forward(walk: Walk, node: Node, label: Label) -> list[Edit]:
@@ -104,12 +106,14 @@ def _forward(walk: Walk, node: Node, label: Label) -> list[Edit]:
 
 def _scale_forward(walk: Walk, node: Node, label: Label) -> list[Edit]:
     """``s·x + t = s·(x + t/s)``: the scale goes on, one Add stays. Zero padding, ReLU and maxima let it pass."""
+    _judge_center(walk, node, label)
     inner, outer = label.split_shift()
     return [*walk.forward(node.outputs[0], outer), becomes(walk, node, inner)]
 
 
 def _scale_backward(walk: Walk, node: Node, label: Label) -> list[Edit]:
     """``s·x`` goes back, ``+ t`` stays."""
+    _judge_center(walk, node, label)
     x = node.input(_index(walk, node))
     return [*walk.backward(x, label.scales()), becomes(walk, node, label.shifts())]
 
@@ -121,6 +125,11 @@ def _shift_backward(walk: Walk, node: Node, label: Label) -> list[Edit]:
         raise FoldRefused("a channel has scale 0")
     x = node.input(_index(walk, node))
     return [*walk.backward(x, inner), becomes(walk, node, outer)]
+
+
+def _judge_center(walk: Walk, node: Node, label: Label) -> None:
+    """A mean far away is to be subtracted in the norm's own way, or the Add that is left goes on later."""
+    check_forward(label.affine, dtype_of(walk.data_type(node.outputs[0])))
 
 
 def _index(walk: Walk, node: Node) -> int:

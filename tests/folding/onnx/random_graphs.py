@@ -185,7 +185,9 @@ class RandomGraph(Builder):
 
     def image(self, x):
         shape = self.shapes[x]
-        kind = self.pick("common", "common", "common", "conv", "conv", "conv", "pool", "layout", "other")
+        kind = self.pick(
+            "common", "common", "common", "conv", "conv", "conv", "pool", "layout", "other"
+        )
         if kind == "common":
             return self.common(x)
         if kind == "conv":
@@ -270,7 +272,9 @@ class RandomGraph(Builder):
 
     def sequence(self, x):
         n, length, features = self.shapes[x]
-        kind = self.pick("common", "common", "matmul", "matmul", "transpose", "rows", "einsum", "gru")
+        kind = self.pick(
+            "common", "common", "matmul", "matmul", "transpose", "rows", "einsum", "gru"
+        )
         if kind == "common":
             return self.common(x)
         if kind == "matmul":
