@@ -173,6 +173,14 @@ class Graph:
     def uses(self, name: str) -> int:
         return len(self.readers.get(name, ())) + self.pins[name]
 
+    def data_readers(self, name: str) -> list[Reading]:
+        """Readers in this graph that look at the numbers, not at shape or type alone."""
+        return [
+            (node, index)
+            for node, index in self.readers.get(name, ())
+            if node.op not in ("Shape", "Size") and (node.op, index) != ("CastLike", 1)
+        ]
+
     def add_reading(self, name: str, node: Node, index: int) -> None:
         owner = self.owner(name)
         if owner is None or owner is self:

@@ -37,7 +37,7 @@ class Program:
         )
         self.main = Graph(model.graph)
         self.constants = Constants(self)
-        infer(model, self.main)
+        infer(self)
         self._names = set(_names(self.main))
         self._last: dict[str, int] = {}
 

@@ -1,4 +1,4 @@
-"""Shapes and element types of all values, by ONNX's own inference, once.
+"""Shapes and element types of all values, by ONNX's own inference, before anything is rewritten.
 
 Runs on a skeleton of the model (large tensors without their data, every dimension of an input with
 a name), so that it costs neither memory nor time with the weights' size.
@@ -9,25 +9,51 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .graph import Graph, subgraphs
+from .shape_vectors import reshaped
 
 if TYPE_CHECKING:
     import onnx
 
+    from .program import Program
+
 __all__ = ["infer"]
 
 SMALL = 1024  # elements: longer tensors are no shapes
+ROUNDS = 40  # of inference, one more for every Reshape behind another that it cannot follow
 
 
-def infer(model: onnx.ModelProto, main: Graph) -> None:
-    """Fill `shapes` and `types` of a model's graphs."""
+def infer(program: Program) -> None:
+    """Fill `shapes` and `types` of a program's graphs."""
+    skeleton = _skeleton(program.model)
+    for _ in range(ROUNDS):
+        _fill(program.main, _inferred(skeleton))
+        if not _add_reshapes(program, skeleton.graph):
+            break
+
+
+def _inferred(skeleton: onnx.ModelProto) -> onnx.GraphProto:
     from onnx import shape_inference
 
-    skeleton = _skeleton(model)
     try:
-        skeleton = shape_inference.infer_shapes(skeleton, data_prop=True)
+        return shape_inference.infer_shapes(skeleton, data_prop=True).graph
     except Exception:  # of many kinds; what inference cannot read has no shapes, and is refused
-        skeleton = model
-    _fill(main, skeleton.graph)
+        return skeleton.graph
+
+
+def _add_reshapes(program: Program, skeleton: onnx.GraphProto) -> bool:
+    """Tell inference the shapes that the graph computes and it could not follow."""
+    from onnx import helper
+
+    added = False
+    for node in program.main.nodes:
+        if node.op == "Reshape" and node.outputs[0] not in program.main.shapes:
+            shape = reshaped(program, node)
+            data_type = program.main.types.get(node.input(0))
+            if shape is not None and data_type is not None:
+                info = helper.make_tensor_value_info(node.outputs[0], data_type, shape)
+                skeleton.value_info.append(info)
+                added = True
+    return added
 
 
 def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -130,7 +130,7 @@ class Walk:
         graph = self.graph
         if graph.pins[value]:
             raise FoldRefused(f"{value} is an output of the graph, or read in a body, as well")
-        if len(graph.readers.get(value, ())) > 1:
+        if len(graph.data_readers(value)) > 1:
             raise FoldRefused(f"{value} has other readers")
         node = graph.producer.get(value)
         if node is None:
@@ -148,7 +148,7 @@ class Walk:
         graph = self.graph
         if graph.pins[value]:
             raise FoldRefused(f"{value} is an output of the graph, or read in a body")
-        readings = graph.readers.get(value, [])
+        readings = graph.data_readers(value)
         if len({node for node, _ in readings}) < len(readings):
             raise FoldRefused(f"a node reads {value} twice")
         edits: list[Edit] = []

@@ -19,7 +19,7 @@ __all__ = ["into_following_add"]
 def into_following_add(walk: Walk, node: Node, shift: Array64, edits: list[Edit]) -> bool:
     """Add an edit of the following Add; False if there is none that can take the shift."""
     value = node.outputs[0]
-    readers = node.graph.readers.get(value, [])
+    readers = node.graph.data_readers(value)
     if node.graph.pins[value] or len(readers) != 1:
         return False
     add = readers[0][0]
