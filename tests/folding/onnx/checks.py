@@ -53,8 +53,12 @@ class Builder:
 
     def replace(self, number, values):
         """Give a weight other values."""
+        self.replace_integers(number, np.asarray(values, self.dtype))
+
+    def replace_integers(self, number, values):
+        """The same in the values' own type."""
         tensor = self.weights[number]
-        tensor.CopyFrom(numpy_helper.from_array(np.asarray(values, self.dtype), tensor.name))
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
     def ints(self, *values):
         return self.const(values, dtype=np.int64)

@@ -41,8 +41,12 @@ def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
     check_forward(affine, dtype_of(weight.data_type))
     bias = walk.vector(node, 2, weight.shape[0])
     edit = walk.edit(node)
-    ones = np.ones((weight.shape[0], weight.shape[1], *[1] * (len(weight.shape) - 2)))
-    edit.multiply(weight, into_input(ones, None, affine.without_offset(), groups=groups)[0])
+    # one row for all outputs of a group
+    ones = np.ones((groups, weight.shape[1], *[1] * (len(weight.shape) - 2)))
+    factor, _ = into_input(ones, None, affine.without_offset(), groups=groups)
+    if groups > 1:
+        factor = factor.repeat(weight.shape[0] // groups, axis=0)
+    edit.multiply(weight, factor)
     edits = [edit]
     if affine.offset.any():
         taps = border.shift_per_tap(weight.float64(), affine.offset, groups)
