@@ -181,14 +181,15 @@ def test_sums_of_branches(op):
     check(b.model(), b.feeds, norms_left=0)
 
 
-def test_shift_of_a_sum_goes_where_it_is_cheaper():
-    """A MatMul of sequences would need an Add of its own for it."""
+@pytest.mark.parametrize("op", ["Add", "Sub"])
+@pytest.mark.parametrize("first", [True, False])
+def test_shift_of_a_sum_goes_where_it_is_cheaper(op, first):
+    """A MatMul of sequences would need an Add of its own for it; what is subtracted gets it with the other sign."""
     b = Builder(dtype=np.float64)
-    x = b.input(2, 4, 5)
-    y = b.node("MatMul", b.normal(5, 4), x)
+    y = b.node("MatMul", b.normal(5, 4), b.input(2, 4, 5))
     z = b.node("Reshape", b.node("Gemm", b.input(2, 3), b.normal(3, 25)), b.ints(2, 5, 5))
-    b.output(b.norm(b.node("Add", y, z), 5))
-    check(b.model(), b.feeds, ops=["MatMul", "Gemm", "Reshape", "Add"])
+    b.output(b.norm(b.node(op, *((y, z) if first else (z, y))), 5))
+    check(b.model(), b.feeds, ops=["MatMul", "Gemm", "Reshape", op])
 
 
 def test_sum_with_a_branch_that_cannot_be_scaled():

@@ -255,13 +255,24 @@ def test_a_residual_sum_blocks():
     assert result.kept
 
 
-def test_through_a_sum_into_the_other_summand_and_what_follows():
+@pytest.mark.parametrize("op", ["Add", "Sub"])
+@pytest.mark.parametrize("first", [True, False])
+def test_through_a_sum_into_the_other_summand_and_what_follows(op, first):
     """s·x + t + conv(z) = s·(x + conv(z)/s) + t."""
     b = Builder()
-    x, z = b.input(2, 4, 5, 5), b.input(2, 3, 5, 5)
-    y = b.node("Add", b.norm(x, 4), b.conv(z, 3, 4))
-    b.output(b.conv(y, 4, 2))
-    check(b.model(), b.feeds, ops=["Conv", "Add", "Conv"])
+    y, z = b.norm(b.input(2, 4, 5, 5), 4), b.conv(b.input(2, 3, 5, 5), 3, 4)
+    b.output(b.conv(b.node(op, *((y, z) if first else (z, y))), 4, 2))
+    check(b.model(), b.feeds, ops=["Conv", op, "Conv"])
+
+
+def test_arithmetic_that_may_broadcast_its_input():
+    """One channel times four numbers makes four channels; the file does not tell that it is one."""
+    b = Builder()
+    x = b.input(2, 1, 5, 5, declared=(2, "C", 5, 5))
+    y = b.node("Mul", x, b.normal(4, 1, 1))
+    b.output(b.conv(y, 4, 3), shape=(2, 3, 5, 5))
+    _, result = check(b.model(), b.feeds, ops=["Mul", "Conv"])
+    assert not result.applied
 
 
 def test_normalized_inputs_go_into_the_first_convolution():

@@ -266,6 +266,46 @@ def test_flatten_of_single_pixels():
     check(b.model(), b.feeds, ops=["Conv", "GlobalAveragePool", "Flatten"])
 
 
+def test_flatten_of_pixels_that_are_mapped_alike():
+    b = Builder()
+    y = b.node("Flatten", b.conv(b.input(2, 3, 2, 2), 3, 2))
+    parts = [b.const(np.repeat(b.rng.uniform(0.5, 1.5, 2), 4)) for _ in range(4)]
+    b.output(b.node(NORM, y, *parts))
+    check(b.model(), b.feeds, ops=["Conv", "Flatten"])
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_depth_to_space_of_several_channels(mode):
+    b = Builder()
+    y = b.node("DepthToSpace", b.conv(b.input(2, 3, 3, 3), 3, 8), blocksize=2, mode=mode)
+    b.output(b.norm(y, 2))
+    check(b.model(), b.feeds, ops=["Conv", "DepthToSpace"])
+
+
+@pytest.mark.parametrize("mode, numbers", [("DCR", np.tile), ("CRD", np.repeat)])
+def test_depth_to_space_in_front_of_a_convolution(mode, numbers):
+    b = Builder()
+    parts = [b.const(numbers(b.rng.uniform(0.5, 1.5, 2), 4)) for _ in range(4)]
+    y = b.node(NORM, b.input(2, 8, 3, 3), *parts)
+    b.output(b.conv(b.node("DepthToSpace", y, blocksize=2, mode=mode), 2, 3))
+    check(b.model(), b.feeds, ops=["DepthToSpace", "Conv"])
+
+
+def test_depth_to_space_whose_blocks_are_mapped_differently():
+    b = Builder()
+    y = b.node("DepthToSpace", b.norm(b.input(2, 8, 3, 3), 8), blocksize=2)
+    b.output(b.conv(y, 2, 3))
+    _, result = check(b.model(), b.feeds, norms_left=1)
+    assert "neighbours" in result.kept[0].why
+
+
+def test_space_to_depth():
+    b = Builder()
+    y = b.node("SpaceToDepth", b.norm(b.input(2, 2, 4, 6), 2), blocksize=2)
+    b.output(b.conv(y, 8, 3))
+    check(b.model(), b.feeds, ops=["SpaceToDepth", "Conv"])
+
+
 def test_features_that_become_an_image():
     b = Builder()
     y = b.node("Gemm", b.input(2, 3), b.normal(3, 48), b.normal(48))
