@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..algebra import FoldRefused
 from ..report import Kept
-from . import affine_nodes, functions
+from . import functions
 from .graph import Node
-from .moves import LEFTOVERS, MOVES, Move, Plan
+from .moves import ROUNDS, Move, Plan
 from .program import Program
 from .store import MemoryStore, Store
 
@@ -129,48 +129,51 @@ class _Engine:
         return self.result
 
     def _round(self) -> bool:
-        """One pass; True if another one is worth it."""
-        done = [self._sweep((move,)) for move in MOVES]
-        return any(done) or self._sweep(LEFTOVERS)
+        """Stages until something was done; True if another round is worth it."""
+        for stages in ROUNDS:
+            done = [self._sweep(moves) for moves in stages]
+            if any(done):
+                return True
+        return False
 
-    def _sweep(self, moves: tuple[Move, ...]) -> bool:
-        """Every label node once, in the graph's order."""
+    def _sweep(self, stage: tuple[Move, ...]) -> bool:
+        """Every node that a stage is for once, in the graph's order."""
+        moves = [move for move in stage if move.level in self.levels]
         done = False
-        for node in self._nodes():
+        for node in self._nodes() if moves else ():
             if self._is_full():
                 return False
-            if not node.removed and affine_nodes.is_label(self.program, node):
+            if not node.removed and moves[0].wants(self.program, node):
                 done |= self._attempt(node, moves)
         return done
 
-    def _attempt(self, node: Node, moves: tuple[Move, ...]) -> bool:
+    def _attempt(self, node: Node, moves: list[Move]) -> bool:
         best: tuple[Move, Plan] | None = None
+        why = self.why.setdefault(node, {})
         try:
-            label = affine_nodes.read(self.program, node)
+            label = moves[0].read(self.program, node)
         except FoldRefused as reason:
-            self.why[node] = {"label": str(reason)}
+            why["label"] = str(reason)
             return False
         for move in moves:
             try:
                 plan = move.plan(self.program, node, label, self.levels)
             except FoldRefused as reason:
-                self.why.setdefault(node, {})[move.name] = str(reason)
+                why[move.name] = str(reason)
                 continue
+            why[move.name] = "it would cost as much as it saves"
             if plan.cost < -LEAST and (best is None or plan.cost < best[1].cost - LEAST):
                 best = move, plan
-            else:
-                self.why.setdefault(node, {})[move.name] = "it would cost as much as it saves"
-        if best is None:
-            return False
-        self._apply(node, *best)
-        return True
+        if best is not None:
+            self._apply(node, *best)
+        return best is not None
 
     def _apply(self, node: Node, move: Move, plan: Plan) -> None:
         op, name = node.op, node.name
         others = [edit.node for edit in plan.edits if edit.node is not node]
         into = tuple(dict.fromkeys(other.name for other in others))
-        path = " → ".join([op, *plan.path] if "forward" in move.name else [*plan.path[::-1], op])
-        rest = f"; {move.leaves}" if move.leaves else ""
+        path = " → ".join([op, *plan.path] if move.onward else [*plan.path[::-1], op])
+        rest = "".join(f"; {part}" for part in (move.leaves, plan.note) if part)
         text = f"{op} {name} {'into ' + ', '.join(into) if into else 'is the identity'} ({path}, {move.name}{rest})"
         plan.apply()
         self.result.applied.append(Applied((name,), f"{move.name}: {path}", into, text))

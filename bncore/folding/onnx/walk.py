@@ -121,6 +121,7 @@ class Walk:
         self.start, self.graph = start, start.graph
         self.maps, self.partial = maps, partial
         self.crossed: dict[str, None] = {}
+        self.note = ""
         self._steps = self._depth = 0
 
     def backward(self, value: str, label: Label) -> list[Edit]:
@@ -132,9 +133,13 @@ class Walk:
             raise FoldRefused(f"{value} is an output of the graph, or read in a body, as well")
         if len(graph.data_readers(value)) > 1:
             raise FoldRefused(f"{value} has other readers")
-        node = graph.producer.get(value)
-        if node is None:
+        if value not in graph.producer:
             raise FoldRefused(f"{value} comes from outside of the graph")
+        return self.backward_through(value, label)
+
+    def backward_through(self, value: str, label: Label) -> list[Edit]:
+        """The same whoever else reads `value`: the caller sees to that."""
+        node = self.graph.producer[value]
         rule = self._rule(node)
         if rule.backward is None:
             raise FoldRefused(f"{node.op} {node.name} is before it, which takes no scale and shift")
@@ -153,14 +158,16 @@ class Walk:
             raise FoldRefused(f"a node reads {value} twice")
         edits: list[Edit] = []
         for node, index in readings:
-            rule = self._rule(node)
-            if rule.forward is None:
-                raise FoldRefused(
-                    f"{node.op} {node.name} is after it, which takes no scale and shift"
-                )
-            with self._deeper(node):
-                edits += rule.forward(self, node, index, label)
+            edits += self.forward_into(node, index, label)
         return edits
+
+    def forward_into(self, node: Node, index: int, label: Label) -> list[Edit]:
+        """Edits that make one reader treat its input as ``label`` of what it is."""
+        rule = self._rule(node)
+        if rule.forward is None:
+            raise FoldRefused(f"{node.op} {node.name} is after it, which takes no scale and shift")
+        with self._deeper(node):
+            return rule.forward(self, node, index, label)
 
     def edit(self, node: Node, cost: float = 0.0) -> Edit:
         """An empty edit; `cost` is in passes over the node's output."""

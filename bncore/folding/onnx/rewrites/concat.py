@@ -14,18 +14,17 @@ from ..labels import Label
 from ..program import Program
 from ..walk import Edit, Rule, Walk
 
-__all__ = ["RULE"]
+__all__ = ["RULE", "parts", "widened"]
 
 
 def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
     edits: list[Edit] = []
     left: list[tuple[int, Label]] = []
-    parts = _parts(walk, node, label)
-    for index, part in enumerate(parts):
+    for index, part in enumerate(parts(walk, node, label)):
         try:
             edits += walk.backward(node.input(index), part)
         except FoldRefused as reason:
-            if not walk.partial or left or len(parts) < 2:
+            if not walk.partial or left or len(node.inputs) < 2:
                 raise FoldRefused(f"a branch of {node.name} cannot take it ({reason})") from None
             left.append((index, part))
     if left and not edits:
@@ -36,31 +35,31 @@ def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
 
 
 def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
+    return walk.forward(node.outputs[0], widened(walk, node, index, label))
+
+
+def widened(walk: Walk, node: Node, index: int, label: Label) -> Label:
+    """A map of one branch as a map of all: the identity for the others."""
     axis = int(node.attribute("axis", 1)) % label.rank
-    whole = label
-    if axis in label.axes or not label.is_identity:
-        sizes = _sizes(walk, node, axis)
-        parts = []
-        for i, size in enumerate(sizes):
-            part = label if i == index else Label.identity(label.rank)
-            box = [size if a == axis else s for a, s in enumerate(label.shape)]
-            parts.append(part.expanded(box))
-        whole = Label.of(
-            *(np.concatenate(pieces, axis) for pieces in zip(*(p.arrays() for p in parts)))
-        )
-    return walk.forward(node.outputs[0], whole)
+    parts = []
+    for i, size in enumerate(_sizes(walk, node, axis)):
+        part = label if i == index else Label.identity(label.rank)
+        parts.append(part.expanded([size if a == axis else s for a, s in enumerate(label.shape)]))
+    pieces = zip(*(part.arrays() for part in parts), strict=True)
+    return Label.of(*(np.concatenate(piece, axis) for piece in pieces))
 
 
-def _parts(walk: Walk, node: Node, label: Label) -> list[Label]:
+def parts(walk: Walk, node: Node, label: Label) -> list[Label]:
+    """What every branch gets of a map of all."""
     axis = int(node.attribute("axis", 1)) % label.rank
     if axis not in label.axes:
         return [label] * len(node.inputs)
-    parts, start = [], 0
+    cuts, start = [], 0
     for size in _sizes(walk, node, axis):
         cut = slice(start, start + size)
-        parts.append(label.mapped(lambda a, cut=cut: a[(*[slice(None)] * axis, cut)]))  # type: ignore[misc]
+        cuts.append(label.mapped(lambda a, cut=cut: a[(*[slice(None)] * axis, cut)]))  # type: ignore[misc]
         start += size
-    return parts
+    return cuts
 
 
 def _sizes(walk: Walk, node: Node, axis: int) -> list[int]:
