@@ -174,7 +174,8 @@ class _Engine:
         into = tuple(dict.fromkeys(other.name for other in others))
         path = " → ".join([op, *plan.path] if move.onward else [*plan.path[::-1], op])
         rest = "".join(f"; {part}" for part in (move.leaves, plan.note) if part)
-        text = f"{op} {name} {'into ' + ', '.join(into) if into else 'is the identity'} ({path}, {move.name}{rest})"
+        taken = f" into {', '.join(into)}" if into else ""
+        text = f"{op} {name}{taken} ({path}, {move.name}{rest})"
         plan.apply()
         self.result.applied.append(Applied((name,), f"{move.name}: {path}", into, text))
 

@@ -153,13 +153,17 @@ class Walk:
         graph = self.graph
         if graph.pins[value]:
             raise FoldRefused(f"{value} is an output of the graph, or read in a body")
-        readings = graph.data_readers(value)
-        if len({node for node, _ in readings}) < len(readings):
-            raise FoldRefused(f"a node reads {value} twice")
         edits: list[Edit] = []
-        for node, index in readings:
+        for node, index in self.readers(value):
             edits += self.forward_into(node, index, label)
         return edits
+
+    def readers(self, value: str) -> list[tuple[Node, int]]:
+        """Who looks at the numbers of a value; refused if a node does twice."""
+        readings = self.graph.data_readers(value)
+        if len({node for node, _ in readings}) < len(readings):
+            raise FoldRefused(f"a node reads {value} twice")
+        return readings
 
     def forward_into(self, node: Node, index: int, label: Label) -> list[Edit]:
         """Edits that make one reader treat its input as ``label`` of what it is."""

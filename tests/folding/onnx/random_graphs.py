@@ -68,6 +68,22 @@ class RandomGraph(Builder):
         parts = [self.const(v) for v in (self.numbers(c), beta, mean, var)]
         return self.add(shape, NORM, x, *parts, epsilon=self.pick(1e-5, 1e-3))
 
+    def other_norm(self, x):
+        shape = self.shapes[x]
+        images = len(shape) == 4
+        parts = [self.normal(shape[1 if images else -1]) for _ in range(2 if images else self.pick(1, 2))]  # fmt: skip
+        op = "InstanceNormalization" if images else "LayerNormalization"
+        # a large epsilon: what is constant would show nothing but magnified roundings
+        return self.add(shape, op, x, *parts, epsilon=0.1)
+
+    def inner(self, x):
+        """What a pre-activation block adds."""
+        shape = self.shapes[x]
+        y = self.add(shape, self.pick("Relu", "Relu", "Sigmoid"), self.random_norm(x))
+        if len(shape) != 4:
+            return self.arithmetic(y)
+        return self.add(shape, "Conv", y, self.weight(shape[1], shape[1], 3, 3), pads=[1] * 4)
+
     def arithmetic(self, x):
         shape = self.shapes[x]
         op = self.pick("Add", "Sub", "Mul", "Div", "Neg")
@@ -89,9 +105,13 @@ class RandomGraph(Builder):
         """What any rank has."""
         shape = self.shapes[x]
         kind = self.pick("norm", "norm", "norm", "norm", "norm", "arithmetic", "arithmetic", "act", "act", "pass",
-                         "sum", "concat", "split", "product")  # fmt: skip
+                         "sum", "concat", "split", "product", "other norm", "residual")  # fmt: skip
         if kind == "norm":
             return self.random_norm(x)
+        if kind == "other norm":
+            return self.other_norm(x)
+        if kind == "residual":
+            return self.add(shape, "Add", *self.pick((x, self.inner(x)), (self.inner(x), x)))
         if kind == "arithmetic":
             return self.arithmetic(x)
         if kind == "act":

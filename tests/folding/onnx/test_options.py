@@ -189,3 +189,10 @@ def test_a_stream_that_is_an_output_has_no_other_base():
     default, _ = fold(b.model())
     folded, _ = check(b.model(), b.feeds, levels=REBASE)
     assert kinds(folded) == kinds(default)
+
+
+def test_a_value_that_is_concatenated_with_itself_has_no_other_base():
+    b = Builder()
+    y = b.conv(b.input(2, 3, 6, 6), 3, 4)
+    b.output(b.node("Relu", b.norm(y, 4)), b.conv(b.node("Concat", y, y, axis=1), 8, 2))
+    check(b.model(), b.feeds, norms_left=1, levels=REBASE)

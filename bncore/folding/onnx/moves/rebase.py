@@ -59,7 +59,7 @@ class _Stream:
         while self.waiting:
             value = self.waiting.pop(0)
             self._write(value)
-            for node, index in self.walk.graph.data_readers(value):
+            for node, index in self.walk.readers(value):
                 if node is not self.start:
                     self._read(node, index, value)
 
