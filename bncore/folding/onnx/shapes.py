@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .graph import Graph, subgraphs
+from .graph import Graph, Shape, subgraphs
 from .shape_vectors import reshaped
 
 if TYPE_CHECKING:
@@ -46,14 +46,20 @@ def _add_reshapes(program: Program, skeleton: onnx.GraphProto) -> bool:
 
     added = False
     for node in program.main.nodes:
-        if node.op == "Reshape" and node.outputs[0] not in program.main.shapes:
-            shape = reshaped(program, node)
-            data_type = program.main.types.get(node.input(0))
-            if shape is not None and data_type is not None:
-                info = helper.make_tensor_value_info(node.outputs[0], data_type, shape)
-                skeleton.value_info.append(info)
-                added = True
+        if node.op != "Reshape":
+            continue
+        known = program.main.shapes.get(node.outputs[0])
+        shape, data_type = reshaped(program, node), program.main.types.get(node.input(0))
+        if shape is not None and data_type is not None and _static(shape) > _static(known):
+            info = helper.make_tensor_value_info(node.outputs[0], data_type, shape)
+            skeleton.value_info.append(info)
+            added = True
     return added
+
+
+def _static(shape: Shape | None) -> int:
+    """How much is known: nothing, a rank, sizes."""
+    return -1 if shape is None else sum(isinstance(size, int) for size in shape)
 
 
 def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:

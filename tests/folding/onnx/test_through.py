@@ -313,13 +313,16 @@ def test_features_that_become_an_image():
     check(b.model(), b.feeds, ops=["Gemm", "Reshape"])
 
 
-def test_shapes_that_are_computed():
-    """View(batch, -1) of old exporters: Shape, Gather, Unsqueeze, Concat."""
-    b = Builder(opset=11)
+@pytest.mark.parametrize("opset", [11, 17])
+def test_shapes_that_are_computed(opset):
+    """View(batch, -1) of exporters: Shape, Gather, Unsqueeze, Concat."""
+    b = Builder(opset=opset)
     x = b.input(2, 4, 3, 5, declared=("N", 4, 3, 5))
     y = b.norm(x, 4)
     size = b.node("Gather", b.node("Shape", y), b.const(0, dtype=np.int64))
-    shape = b.node("Concat", b.node("Unsqueeze", size, axes=[0]), b.ints(-1), axis=0)
+    where = ((), {"axes": [0]}) if opset < 13 else ((b.ints(0),), {})
+    size = b.node("Unsqueeze", size, *where[0], **where[1])
+    shape = b.node("Concat", size, b.ints(-1), axis=0)
     y = b.node("Reshape", y, shape)
     b.output(b.node("Gemm", y, b.normal(60, 5), b.normal(5)), shape=("N", 5))
     check(b.model(), b.feeds, norms_left=0)
