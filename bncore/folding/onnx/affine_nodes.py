@@ -108,6 +108,7 @@ def kind_of(program: Program, node: Node, label: Label) -> str:
         raise FoldRefused("what is left would need two nodes")
     if shape is None or not isinstance(shape[1], int) or program.opset < 7:
         raise FoldRefused("the number of channels is not known")
+    label.along(1, shape[1])
     return "BatchNormalization"
 
 

@@ -41,7 +41,10 @@ class Constant:
         """In the constant's own dtype; float64 once it is changed. Not to be written to."""
         if self._kept is not None:
             return self._kept
-        values = self._load()
+        try:
+            values = self._load()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # of ONNX's own reader
+            raise FoldRefused(f"a tensor cannot be read ({error})") from None
         if values.size <= KEEP:
             self._kept = values
         return values

@@ -26,6 +26,9 @@ __all__ = ["DEFAULT_LEVELS", "LEVELS", "Applied", "ModelFold", "fold_model"]
 LEVELS = ("backward", "forward", "relu", "norms", "rebase")
 DEFAULT_LEVELS = frozenset(LEVELS[:3])
 LEAST = 1e-9  # passes a plan has to win
+# What NumPy says where shapes or attributes of a file contradict each other. Nothing is changed while a plan is made,
+# so that such a place is left as it is, like any other refusal
+MALFORMED = (ValueError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError)
 
 
 class Applied(NamedTuple):
@@ -152,14 +155,14 @@ class _Engine:
         why = self.why.setdefault(node, {})
         try:
             label = moves[0].read(self.program, node)
-        except FoldRefused as reason:
-            why["label"] = str(reason)
+        except MALFORMED as error:
+            why["label"] = _reason(error)
             return False
         for move in moves:
             try:
                 plan = move.plan(self.program, node, label, self.levels)
-            except FoldRefused as reason:
-                why[move.name] = str(reason)
+            except MALFORMED as error:
+                why[move.name] = _reason(error)
                 continue
             why[move.name] = "it would cost as much as it saves"
             if plan.cost < -LEAST and (best is None or plan.cost < best[1].cost - LEAST):
@@ -192,3 +195,8 @@ class _Engine:
     def _nodes(self) -> Iterator[Node]:
         for graph in self.program.main.all():
             yield from list(graph.ordered())
+
+
+def _reason(error: Exception) -> str:
+    """For the report."""
+    return str(error) if isinstance(error, FoldRefused) else f"the graph is malformed ({error})"

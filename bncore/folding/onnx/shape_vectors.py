@@ -27,7 +27,7 @@ def reshaped(program: Program, node: Node) -> Shape | None:
     """Shape of a Reshape's output as far as it can be told; None if not even its rank can."""
     target = _entries(program, node.graph, node.input(1), 0)
     source = program.shape(node.graph, node.input(0))
-    if target is None:
+    if target is None or (0 in target and node.attribute("allowzero", 0)):
         return None
     if 0 in target:
         if source is None or len(source) < len(target):
@@ -62,10 +62,10 @@ def _completed(target: Entries, source: Shape | None) -> Entries:
 def _entries(program: Program, graph: Graph, name: str, depth: int) -> Entries | None:
     try:
         constant = program.constants.find(graph, name)
+        integers = constant.data_type in (6, 7) and len(constant.shape) < 2  # int32, int64
+        return [int(v) for v in constant.values().reshape(-1)] if integers else None
     except FoldRefused:
         pass
-    else:
-        return [int(v) for v in constant.values().reshape(-1)] if len(constant.shape) < 2 else None
     owner = graph.owner(name) if name else None
     node = owner.producer.get(name) if owner is not None else None
     if node is None or depth > NESTING:
