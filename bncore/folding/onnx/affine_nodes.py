@@ -73,6 +73,8 @@ def read(program: Program, node: Node) -> Label:
     if index is None:
         raise FoldRefused(f"{node.op} {node.name} has no constant operand")
     rank = _rank(program, node.graph, node.input(index))
+    if rank < 2:  # arithmetic with sizes, which other numbers depend on to the bit
+        raise FoldRefused("it computes with numbers, not with channels")
     if node.op == "Neg":
         return Label(Affine(-np.ones(1), np.zeros(1), np.zeros(1)), (1,) * rank)
     constant = program.constants.find(node.graph, node.input(1 - index))

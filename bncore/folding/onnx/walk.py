@@ -16,7 +16,7 @@ import numpy as np
 
 from ..algebra import Array64, FoldRefused
 from .constants import Constant
-from .graph import Graph, Node
+from .graph import Graph, Node, Reading
 from .labels import Label
 from .program import Program
 from .weights import Weight, weight_of
@@ -25,6 +25,7 @@ __all__ = ["BackwardRule", "Edit", "ForwardRule", "Rule", "Walk"]
 
 STEPS = 3000  # operators of one walk
 DEPTH = 150  # operators behind each other
+CHOOSERS = ("Slice", "Gather", "Split")
 
 
 class BackwardRule(Protocol):
@@ -124,18 +125,29 @@ class Walk:
         self.note = ""
         self._steps = self._depth = 0
 
-    def backward(self, value: str, label: Label) -> list[Edit]:
-        """Edits that make `value`, which has one reader, ``label(value)``."""
+    def backward(self, value: str, label: Label, via: Node | None = None) -> list[Edit]:
+        """Edits that make `value` ``label(value)``. It has one reader; or, with `via`, others that
+        choose places of it where the map is the identity.
+        """
         if label.is_identity:
             return []
         graph = self.graph
         if graph.pins[value]:
             raise FoldRefused(f"{value} is an output of the graph, or read in a body, as well")
-        if len(graph.data_readers(value)) > 1:
+        readings = graph.data_readers(value)
+        if len(readings) > 1 and not (via and self._only_here(readings, via, label)):
             raise FoldRefused(f"{value} has other readers")
         if value not in graph.producer:
             raise FoldRefused(f"{value} comes from outside of the graph")
         return self.backward_through(value, label)
+
+    def _only_here(self, readings: list[Reading], via: Node, label: Label) -> bool:
+        """Whether a map means nothing to all readers but one."""
+        others = [(node, index) for node, index in readings if node is not via]
+        return len(others) == len(readings) - 1 and all(
+            node.op in CHOOSERS and not self.forward_into(node, index, label)
+            for node, index in others
+        )
 
     def backward_through(self, value: str, label: Label) -> list[Edit]:
         """The same whoever else reads `value`: the caller sees to that."""
@@ -158,7 +170,7 @@ class Walk:
             edits += self.forward_into(node, index, label)
         return edits
 
-    def readers(self, value: str) -> list[tuple[Node, int]]:
+    def readers(self, value: str) -> list[Reading]:
         """Who looks at the numbers of a value; refused if a node does twice."""
         readings = self.graph.data_readers(value)
         if len({node for node, _ in readings}) < len(readings):

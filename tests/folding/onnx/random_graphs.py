@@ -115,7 +115,9 @@ class RandomGraph(Builder):
         if kind == "arithmetic":
             return self.arithmetic(x)
         if kind == "act":
-            op = self.pick("Relu", "Relu", "Relu", "LeakyRelu", "PRelu", "Sigmoid", "Clip", "Abs")
+            op = self.pick(
+                "Relu", "Relu", "Relu", "LeakyRelu", "PRelu", "Sigmoid", "Clip", "Abs", "Softmax"
+            )
             if op == "PRelu":
                 slope = self.rng.uniform(-0.5, 0.5, (shape[1], *[1] * (len(shape) - 2)))
                 return self.add(shape, op, x, self.const(slope))
@@ -166,7 +168,11 @@ class RandomGraph(Builder):
         if shape[1] < 2:
             return x
         first = int(self.rng.integers(1, shape[1]))
-        a, b = self.node("Split", x, self.ints(first, shape[1] - first), outputs=2, axis=1)
+        if self.pick(True, False):
+            a, b = self.node("Split", x, self.ints(first, shape[1] - first), outputs=2, axis=1)
+        else:
+            ends = ((0, first), (first, shape[1]))
+            a, b = (self.node("Slice", x, *map(self.ints, (i, j, 1))) for i, j in ends)
         self.shapes[a] = (shape[0], first, *shape[2:])
         self.shapes[b] = (shape[0], shape[1] - first, *shape[2:])
         a = self.pick(lambda v: v, self.random_norm, self.arithmetic)(a)

@@ -242,6 +242,73 @@ def test_split_of_old_opsets_with_sizes_as_an_attribute():
     check(b.model(), b.feeds, ops=["Conv", "Split"])
 
 
+@pytest.mark.parametrize("second", [slices(2, 9, 1, 1), slices(1, 9, 1, 1)])
+def test_two_slices_of_one_convolution(second):
+    """Each takes its own channels; where they overlap nobody can."""
+    b = Builder()
+    y = b.conv(b.input(2, 3, 5, 5), 3, 6)
+    one, two = slices(0, 2, 1, 1)(b, y), second(b, y)
+    channels = b.model_shape(two)[1]
+    b.output(b.norm(one, 2), b.node("Sigmoid", two), b.norm(two, channels))
+    disjoint = channels == 4
+    check(b.model(), b.feeds, norms_left=1 if disjoint else 2)
+
+
+def test_slices_of_space_are_not_told_apart_by_channels():
+    b = Builder()
+    y = b.conv(b.input(2, 3, 6, 5), 3, 4)
+    b.output(b.norm(slices(0, 2, 2, 1)(b, y), 4), b.node("Sigmoid", slices(2, 6, 2, 1)(b, y)))
+    check(b.model(), b.feeds, norms_left=1)
+
+
+def test_concatenation_with_a_constant():
+    b = Builder()
+    y = b.node("Concat", b.conv(b.input(2, 3, 5, 5), 3, 4), b.normal(2, 2, 5, 5), axis=1)
+    b.output(b.norm(y, 6))
+    check(b.model(), b.feeds, ops=["Conv", "Concat"])
+
+
+def test_abs_takes_scales_of_any_sign_from_in_front():
+    b = Builder()
+    y = b.node("Abs", b.norm(b.input(2, 4, 5, 5), 4, shift=False))
+    b.output(b.conv(y, 4, 3))
+    check(b.model(), b.feeds, ops=["Abs", "Conv"])
+
+
+@pytest.mark.parametrize("sign, left", [(1, ["Conv", "Abs"]), (-1, ["Conv", "Abs", "Mul"])])
+def test_abs_takes_positive_scales_from_behind(sign, left):
+    b = Builder()
+    y = b.node("Abs", b.conv(b.input(2, 3, 5, 5), 3, 4))
+    b.output(b.norm(y, 4, sign=sign, shift=False))
+    check(b.model(), b.feeds, ops=left)
+
+
+@pytest.mark.parametrize("opset", [12, 13])
+def test_softmax_forgets_a_shift_along_its_axis(opset):
+    b = Builder(opset=opset)
+    y = b.node("Add", b.node("Sigmoid", b.input(2, 4, 6)), b.normal(1, 4, 1))
+    b.output(b.node("Softmax", y, axis=-1))
+    check(b.model(), b.feeds, ops=["Sigmoid", "Softmax"])
+
+
+@pytest.mark.parametrize("opset, axis", [(12, 1), (13, 1)])
+def test_softmax_sees_a_shift_of_channels(opset, axis):
+    b = Builder(opset=opset)
+    y = b.node("Add", b.node("Sigmoid", b.input(2, 4, 6)), b.normal(1, 4, 1))
+    b.output(b.node("Softmax", y, axis=axis))
+    check(b.model(), b.feeds, ops=["Sigmoid", "Add", "Softmax"])
+
+
+def test_arithmetic_with_single_numbers_is_left_alone():
+    """0.1·(10·n) is what sizes are computed from: its rounding decides."""
+    b = Builder()
+    x = b.input(7)
+    y = b.node("Mul", b.node("Mul", x, b.const(10.0)), b.const(0.1))
+    b.output(b.node("Floor", y))
+    _, result = check(b.model(), b.feeds)
+    assert not result.applied
+
+
 def test_a_channel_that_is_gathered_twice():
     b = Builder()
     y = b.conv(b.input(2, 3, 5, 5), 3, 4)
@@ -352,7 +419,7 @@ def test_clip_with_scales_of_their_own():
     assert "one number for all" in result.kept[0].why
 
 
-@pytest.mark.parametrize("op", ["Sigmoid", "Tanh", "Softmax", "Elu", "HardSwish", "Erf", "Abs"])
+@pytest.mark.parametrize("op", ["Sigmoid", "Tanh", "Softmax", "Elu", "HardSwish", "Erf"])
 def test_what_is_not_linear_refuses(op):
     b = Builder()
     y = b.conv(b.input(2, 3, 5, 5), 3, 4)

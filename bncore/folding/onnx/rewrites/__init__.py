@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..walk import Rule
 from . import (
+    absolute,
     average_pool,
     clip,
     concat,
@@ -22,6 +23,7 @@ from . import (
     reshape,
     resize,
     same,
+    softmax,
     split,
     transpose,
 )
@@ -50,7 +52,9 @@ RULES: dict[str, Rule] = {
         max_pool,
         pad,
         relu,
+        absolute,
         clip,
+        softmax,
     )
     for operator in module.RULE.operators
 }

@@ -20,18 +20,31 @@ __all__ = ["RULE", "parts", "widened"]
 def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
     edits: list[Edit] = []
     left: list[tuple[int, Label]] = []
+    constants = walk.edit(node)
     for index, part in enumerate(parts(walk, node, label)):
         try:
-            edits += walk.backward(node.input(index), part)
+            if walk.is_constant(node, index):
+                _into_constant(walk, node, index, part, constants)
+            else:
+                edits += walk.backward(node.input(index), part)
         except FoldRefused as reason:
             if not walk.partial or left or len(node.inputs) < 2:
                 raise FoldRefused(f"a branch of {node.name} cannot take it ({reason})") from None
             left.append((index, part))
+    if constants.changes:
+        edits.append(constants)
     if left and not edits:
         raise FoldRefused(f"no branch of {node.name} can take it")
     for index, part in left:
         edits.append(_norm_of_its_own(walk, node, index, part))
     return edits
+
+
+def _into_constant(walk: Walk, node: Node, index: int, label: Label, edit: Edit) -> None:
+    """A branch that is a constant is mapped at once."""
+    constant = walk.constant(node, index)
+    scale, center, shift = label.arrays()
+    edit.put(index, scale * (constant.float64() - center) + shift, constant.data_type, "constant")
 
 
 def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
@@ -69,8 +82,6 @@ def _sizes(walk: Walk, node: Node, axis: int) -> list[int]:
 def _norm_of_its_own(walk: Walk, node: Node, index: int, label: Label) -> Edit:
     """A node for the part of one branch, made of a Mul so that the cheapest kind can take its place."""
     program, value = walk.program, node.input(index)
-    if walk.is_constant(node, index):
-        raise FoldRefused(f"a branch of {node.name} is constant")
     data_type = walk.data_type(value)
     program.constants.judge(lambda: label.scale, data_type, "scale")
     kind = _kind(walk, value, label)

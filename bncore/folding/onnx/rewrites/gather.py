@@ -36,7 +36,7 @@ def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
     parts = [part.copy() for part in full.arrays()]
     for part, chosen in zip(parts, label.arrays(), strict=True):
         np.moveaxis(part, axis, 0)[indices] = np.moveaxis(chosen, axis, 0)
-    return walk.backward(node.input(0), Label.of(*parts))
+    return walk.backward(node.input(0), Label.of(*parts), via=node)
 
 
 def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:

@@ -35,7 +35,7 @@ def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
     parts = [part.copy() for part in full.arrays()]
     for part, values in zip(parts, chosen.arrays(), strict=True):
         part[_index(inside, label.rank)] = values
-    return walk.backward(node.input(0), Label.of(*parts))
+    return walk.backward(node.input(0), Label.of(*parts), via=node)
 
 
 def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
