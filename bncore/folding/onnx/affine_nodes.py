@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..algebra import Affine, FoldRefused, norm_affine, rounded
+from ..algebra import Affine, Array64, FoldRefused, norm_affine, rounded
 from .constants import Constant
 from .graph import Graph, Node
 from .labels import LARGEST, Label
 from .program import Program
-from .store import dtype_of
+from .store import BFLOAT16, dtype_of
 
 __all__ = [
     "COST",
@@ -34,6 +34,7 @@ LABELS = ("BatchNormalization", "Conv", "Neg", *ELEMENTWISE)
 # Passes over the data; a batch norm costs a little more than a sum for the four vectors it reads
 COST = {"nothing": 0.0, "Add": 1.0, "Mul": 1.0, "BatchNormalization": 1.25, "Conv": 1.5}
 NEW_EPSILON = 1e-5  # of a norm that is written where none was
+PARAMETERS = ("weight", "bias", "mean")
 
 
 def signal(program: Program, node: Node) -> int | None:
@@ -108,9 +109,12 @@ def kind_of(program: Program, node: Node, label: Label) -> str:
     shape = program.shape(node.graph, node.outputs[0])
     if label.rank < 2 or any(axis != 1 for axis in label.axes):
         raise FoldRefused("what is left would need two nodes")
-    if shape is None or not isinstance(shape[1], int) or program.opset < 7:
+    if shape is None or not isinstance(shape[1], int):
         raise FoldRefused("the number of channels is not known")
-    label.along(1, shape[1])
+    if data_type == BFLOAT16 and program.opset < 14:
+        raise FoldRefused("batch norms of bfloat16 need opset 14")
+    for what, value, kind in zip(PARAMETERS, *_norm_parameters(program, node, label), strict=True):
+        program.constants.judge(functools.partial(np.asarray, value), kind, what)
     return "BatchNormalization"
 
 
@@ -162,32 +166,34 @@ def _write_arithmetic(program: Program, node: Node, label: Label, x: str, kind: 
     _become(node, "Add" if kind == "Add" else "Mul", [x, constant])
 
 
-def _write_norm(program: Program, node: Node, label: Label, x: str) -> None:
+def _norm_parameters(program: Program, node: Node, label: Label) -> tuple[list[Array64], list[int]]:
+    """gamma, beta and mean of a norm that computes a label, and their types.
+
+    The variance of a norm stays what it is; without one it is 1.
+    """
     shape = program.shape(node.graph, node.outputs[0])
     assert shape is not None and isinstance(shape[1], int)
     affine = label.along(1, shape[1])
-    data_type = _data_type(program, node)
     if node.op == "BatchNormalization":
-        # statistics stay what they are; only the center of a norm that was mapped before moves
-        variance = program.constants.find(node.graph, node.input(4))
-        eps = float(node.attribute("epsilon", NEW_EPSILON))
-        deviation = np.sqrt(variance.float64() + eps)
-        types = [program.constants.find(node.graph, name).data_type for name in node.inputs[1:4]]
+        parameters = [program.constants.find(node.graph, name) for name in node.inputs[1:5]]
+        variance = parameters[3].float64() + float(node.attribute("epsilon", NEW_EPSILON))
+        types = [parameter.data_type for parameter in parameters[:3]]
     else:
-        dtype = dtype_of(data_type)
-        var = rounded(np.full(shape[1], 1.0), dtype, "variance")
-        name = program.constants.new(
-            f"{node.outputs[0]}.var", lambda: var.astype(np.float64), var.shape, data_type
-        )
-        _become(node, "BatchNormalization", [x, "", "", "", name])
+        variance = np.full(shape[1], 1.0 + float(np.float32(NEW_EPSILON)))
+        types = [_data_type(program, node)] * 3
+    return [affine.scale * np.sqrt(variance), affine.shift, affine.center], types
+
+
+def _write_norm(program: Program, node: Node, label: Label, x: str) -> None:
+    values, types = _norm_parameters(program, node, label)
+    if node.op != "BatchNormalization":
+        one = np.ones(values[0].shape)
+        variance = program.constants.new(f"{node.outputs[0]}.var", lambda: one, one.shape, types[0])
+        _become(node, "BatchNormalization", [x, "", "", "", variance])
         node.set_attribute("epsilon", NEW_EPSILON)
-        deviation = np.sqrt(1.0 + float(node.attribute("epsilon")))
-        types = [data_type] * 3
-    for i, (value, what) in enumerate(
-        ((affine.scale * deviation, "weight"), (affine.shift, "bias"), (affine.center, "mean"))
-    ):
+    for i, (what, value, data_type) in enumerate(zip(PARAMETERS, values, types, strict=True)):
         load = functools.partial(np.asarray, value)
-        program.constants.assign(node, i + 1, load, value.shape, types[i], what)
+        program.constants.assign(node, i + 1, load, value.shape, data_type, what)
 
 
 def _become(node: Node, op: str, inputs: list[str]) -> None:

@@ -25,6 +25,7 @@ __all__ = ["DEFAULT_LEVELS", "LEVELS", "Applied", "ModelFold", "fold_model"]
 
 LEVELS = ("backward", "forward", "relu", "norms", "rebase")
 DEFAULT_LEVELS = frozenset(LEVELS[:3])
+FIRST_OPSET = 7  # before, operands are broadcast by attributes, and norms have a mode of their own
 LEAST = 1e-9  # passes a plan has to win
 # What NumPy says where shapes or attributes of a file contradict each other. Nothing is changed while a plan is made,
 # so that such a place is left as it is, like any other refusal
@@ -104,9 +105,10 @@ def fold_model(
     unknown = sorted(set(levels) - set(LEVELS))
     if unknown:
         raise ValueError(f"levels must be of {', '.join(LEVELS)}, got {', '.join(unknown)}")
-    target = functions.written_out(model) if functions.hold_norms(model) else model
+    target = functions.written_out(model)
     program = Program(target, store or MemoryStore())
     result = _Engine(program, levels, limit).run()
+    result.kept += functions.kept_inside(target)
     if result.applied:
         program.finish()
         if target is not model:
@@ -123,7 +125,7 @@ class _Engine:
 
     def run(self) -> ModelFold:
         self.result.norms_before = sum(node.was_norm for node in self._nodes())
-        while self._round():
+        while self.program.opset >= FIRST_OPSET and self._round():
             pass
         for node in self._nodes():
             if node.op == "BatchNormalization":
@@ -187,6 +189,9 @@ class _Engine:
 
     def _kept(self, node: Node) -> Kept:
         why = self.why.get(node, {})
+        if self.program.opset < FIRST_OPSET:
+            older = f"opset {self.program.opset} is too old, {FIRST_OPSET} is the first known"
+            return Kept(node.name, older, "none")
         if "label" in why:
             return Kept(node.name, why["label"], "none")
         parts = [f"{name}: {why[name]}" for name in ("backward", "forward") if name in why]

@@ -108,6 +108,8 @@ class Label:
             return self.affine
         if self.shape[axis] != 1:
             raise FoldRefused(f"it has {self.shape[axis]} channels where {size} are needed")
+        if size > LARGEST:
+            raise FoldRefused(f"a map of {size} channels would be too large to keep")
         return self.affine.repeat(size)
 
     def constant_over(self, axes: Sequence[int], what: str) -> None:

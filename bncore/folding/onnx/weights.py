@@ -18,6 +18,7 @@ from .program import Program
 __all__ = ["Weight", "weight_of"]
 
 Change = Callable[[], None]
+BYTES = (2, 3, 4, 5, 6)  # uint8, int8, uint16, int16, int32: a number of whole bytes each
 
 
 class Weight:
@@ -110,6 +111,8 @@ class QuantizedWeight(Weight):
         zeros = (
             np.zeros(1, np.int64) if zero is None else zero.values().astype(np.int64).reshape(-1)
         )
+        if zero is not None and new.size > zero.values().size and zero.data_type not in BYTES:
+            raise FoldRefused("its weight's zero point is of a packed type")
         integers = quantized.values()
         if flips.any() or (factor == 0).any():
             integers = self._turned(integers, zeros, np.sign(factor))

@@ -363,6 +363,17 @@ def test_local_functions_that_hold_norms():
     np.testing.assert_allclose(run(folded, b.feeds)[0], before[0], rtol=1e-5, atol=1e-5)
 
 
+def test_local_functions_of_another_opset():
+    b = Builder()
+    parts = [b.const(b.rng.uniform(0.5, 1.5, 3)) for _ in range(4)]
+    y = b.node("Block", b.input(2, 3, 5, 5), b.normal(3, 3, 1, 1), *parts, domain="local")
+    b.output(y, shape=(2, 3, 5, 5))
+    function = block()
+    function.opset_import[0].version = 13
+    folded, result = fold(b.model([function], [helper.make_opsetid("local", 1)]))
+    assert "another opset" in result.kept[0].why and len(folded.functions) == 1
+
+
 def test_local_functions_without_norms_are_left_alone():
     b = Builder()
     y = b.norm(b.conv(b.input(2, 3, 5, 5), 3, 3), 3)

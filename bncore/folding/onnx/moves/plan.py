@@ -52,7 +52,7 @@ class Plan:
 
 
 class Move(NamedTuple):
-    """One way of folding; `RECIPE` in the package's docstring says how to add one.
+    """One way of folding; the package's docstring says how to add one.
 
     Attributes
     ----------

@@ -57,8 +57,7 @@ def pads_of(
 def conv_windows(walk: Walk, node: Node, kernel: Sequence[int]) -> list[Array64]:
     """For every spatial axis (outputs, taps)."""
     spatial = len(kernel)
-    axes = range(2, 2 + spatial)
-    before, after = walk.sizes(node.input(0), axes), walk.sizes(node.outputs[0], axes)
+    before, after = _sizes(walk, node, spatial)
     pads = pads_of(node, before, after, kernel)
     strides = node.attribute("strides", [1] * spatial)
     dilations = node.attribute("dilations", [1] * spatial)
@@ -75,8 +74,7 @@ def transposed_windows(walk: Walk, node: Node, kernel: Sequence[int]) -> list[Ar
     spatial = len(kernel)
     if node.text("auto_pad", "NOTSET") != "NOTSET" or node.attribute("output_shape"):
         raise FoldRefused(f"the padding of {node.name} is automatic")
-    axes = range(2, 2 + spatial)
-    before, after = walk.sizes(node.input(0), axes), walk.sizes(node.outputs[0], axes)
+    before, after = _sizes(walk, node, spatial)
     pads = list(node.attribute("pads", [0] * 2 * spatial))
     strides = node.attribute("strides", [1] * spatial)
     dilations = node.attribute("dilations", [1] * spatial)
@@ -88,6 +86,14 @@ def transposed_windows(walk: Walk, node: Node, kernel: Sequence[int]) -> list[Ar
         hits = (place % strides[i] == 0) & (place >= 0) & (place < before[i] * strides[i])
         windows.append(hits.astype(np.float64))
     return windows
+
+
+def _sizes(walk: Walk, node: Node, spatial: int) -> tuple[list[int], list[int]]:
+    axes = range(2, 2 + spatial)
+    before, after = walk.sizes(node.input(0), axes), walk.sizes(node.outputs[0], axes)
+    if math.prod(after) > LARGEST:
+        raise FoldRefused(f"the map behind {node.name} would be too large to keep")
+    return before, after
 
 
 def add_map(

@@ -2,17 +2,19 @@
 
 Behind a label node: the composed map goes on to the node's producer and takes the node along; or only its scale does and
 the node becomes an Add; or the node becomes the composed map. In front: the node becomes the composed map.
-Arithmetic of two computed values is a sum (sum.py) or a product (product.py).
+Arithmetic of two computed values is a sum (sums.py) or a product (products.py).
 """
 
 from __future__ import annotations
+
+from types import ModuleType
 
 from ...algebra import FoldRefused
 from .. import affine_nodes
 from ..graph import Node
 from ..labels import Label
 from ..walk import Edit, Rule, Walk
-from . import product, sum
+from . import products, sums
 
 __all__ = ["RULE", "away", "becomes"]
 
@@ -20,7 +22,8 @@ __all__ = ["RULE", "away", "becomes"]
 def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
     index = affine_nodes.signal(walk.program, node)
     if index is None:
-        return _computed(node).backward(walk, node, output, label)
+        edits: list[Edit] = _computed(node).backward(walk, node, output, label)
+        return edits
     combined = affine_nodes.read(walk.program, node).then(label)
     x = node.input(index)
     reason = FoldRefused("")
@@ -35,16 +38,18 @@ def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
 def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
     own = affine_nodes.signal(walk.program, node)
     if own is None:
-        return _computed(node).forward(walk, node, index, label)
+        edits: list[Edit] = _computed(node).forward(walk, node, index, label)
+        return edits
     if index != own:
         raise FoldRefused(f"it is a parameter of {node.name}")
     return [becomes(walk, node, label.then(affine_nodes.read(walk.program, node)))]
 
 
-def _computed(node: Node):  # type: ignore[no-untyped-def]
+def _computed(node: Node) -> ModuleType:
+    """The rules for operands that are all computed."""
     if node.op == "BatchNormalization":
-        raise FoldRefused(f"{node.name} is no label")
-    return product if node.op in ("Mul", "Div") else sum
+        raise FoldRefused(f"{node.name} is no map of channels")
+    return products if node.op in ("Mul", "Div") else sums
 
 
 def _away(walk: Walk, node: Node, x: str, combined: Label) -> list[Edit]:

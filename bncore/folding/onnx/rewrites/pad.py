@@ -91,7 +91,8 @@ def _new_value(walk: Walk, node: Node, label: Label) -> list[Edit]:
     ):
         return []
     old = _value(walk, node)
-    mapped = (label.scale * old + label.offset).reshape(-1)
+    with np.errstate(invalid="ignore"):  # an infinite border times 0 is refused below
+        mapped = (label.scale * old + label.offset).reshape(-1)
     if not np.allclose(mapped, mapped[0], rtol=1e-12, atol=0):
         raise FoldRefused(f"the border of {node.name} would differ from channel to channel")
     new = float(mapped[0])

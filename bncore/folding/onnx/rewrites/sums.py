@@ -15,7 +15,7 @@ from ..walk import Edit, Walk
 
 __all__ = ["backward", "forward"]
 
-RATIO = 1e3  # largest ratio of scales that other summands are divided by
+RATIO = 100.0  # largest ratio of scales that other summands are divided by
 
 
 def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
