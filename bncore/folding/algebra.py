@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ..support.extras import require
+
 Array64 = NDArray[np.float64]
 
 # More than this share of the nonzero weights falling below the smallest normal number is not an
@@ -297,9 +299,7 @@ def finfo(dtype: DTypeLike) -> Any:
     """`numpy.finfo`, for bfloat16 too."""
     if np.dtype(dtype).kind == "f":
         return np.finfo(dtype)
-    import ml_dtypes
-
-    return ml_dtypes.finfo(dtype)
+    return require("ml_dtypes", "onnx").finfo(dtype)
 
 
 def rounded(

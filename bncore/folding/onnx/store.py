@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ...support.extras import require
+
 if TYPE_CHECKING:
     import onnx
 
@@ -48,7 +50,5 @@ class MemoryStore:
 def dtype_of(data_type: int) -> np.dtype[Any]:
     """The NumPy dtype a float tensor type is rounded to."""
     if data_type == BFLOAT16:
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype(require("ml_dtypes", "onnx").bfloat16)
     return np.dtype({FLOAT: np.float32, FLOAT16: np.float16, DOUBLE: np.float64}[data_type])

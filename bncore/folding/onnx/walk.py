@@ -65,16 +65,20 @@ class Edit:
     ----------
     cost : float
         Element-wise passes it adds, in units of the walk's start.
+    relative : callable
+        A value's size in these units.
     """
 
     program: Program
     node: Node
     cost: float = 0.0
+    relative: Callable[[str], float] = field(default=lambda value: 1.0)
     changes: list[Callable[[], None]] = field(default_factory=list)
 
     def multiply(self, weight: Weight, factor: Array64) -> None:
         if (factor != 1).any():
             self.changes.append(weight.multiplied(factor))
+            self.cost += self.relative(self.node.input(weight.index)) if weight.added else 0.0
 
     def put(self, index: int, values: Array64, data_type: int, what: str = "bias") -> None:
         """Let an input be a new constant."""
@@ -187,10 +191,15 @@ class Walk:
 
     def edit(self, node: Node, cost: float = 0.0) -> Edit:
         """An empty edit; `cost` is in passes over the node's output."""
-        return Edit(self.program, node, cost * self.relative(node.outputs[0]) if cost else 0.0)
+        return Edit(
+            self.program,
+            node,
+            cost * self.relative(node.outputs[0]) if cost else 0.0,
+            self.relative,
+        )
 
-    def weight(self, node: Node, index: int) -> Weight:
-        return weight_of(self.program, node, index)
+    def weight(self, node: Node, index: int, *, computed: bool = False) -> Weight:
+        return weight_of(self.program, node, index, computed=computed)
 
     def constant(self, node: Node, index: int) -> Constant:
         return self.program.constants.find(node.graph, node.input(index))

@@ -1,6 +1,6 @@
-"""Weights of linear operations: constants, or constants behind a DequantizeLinear.
+"""Weights of linear operations: constants, constants behind a DequantizeLinear, or computed ones.
 
-Both can be multiplied along their axes. A dequantized weight keeps its integers (a negative factor
+All can be multiplied along their axes. A dequantized weight keeps its integers (a negative factor
 turns their sign) and changes the scales of its DequantizeLinear.
 """
 
@@ -14,6 +14,7 @@ from ..algebra import Array64, FoldRefused
 from .constants import Constant
 from .graph import Node
 from .program import Program
+from .store import FLOATS
 
 __all__ = ["Weight", "weight_of"]
 
@@ -34,6 +35,11 @@ class Weight:
     @property
     def data_type(self) -> int:
         return self.constant.data_type
+
+    @property
+    def added(self) -> bool:
+        """Whether `multiplied` puts a node in front of the operation."""
+        return False
 
     def float64(self) -> Array64:
         return self.constant.float64()
@@ -161,8 +167,43 @@ class QuantizedWeight(Weight):
         return copy
 
 
-def weight_of(program: Program, node: Node, index: int) -> Weight:
-    """The weight at an input of a node.
+class ComputedWeight(Weight):
+    """A weight that the graph computes: it can be multiplied by a Mul of its own, which costs a pass over it."""
+
+    def __init__(self, program: Program, node: Node, index: int, reason: FoldRefused) -> None:
+        name = node.input(index)
+        shape, data_type = program.shape(node.graph, name), program.data_type(node.graph, name)
+        if data_type not in FLOATS or shape is None or not all(isinstance(s, int) for s in shape):
+            raise reason
+        self._reason = reason
+        sizes = tuple(size for size in shape if isinstance(size, int))
+        super().__init__(program, node, index, Constant(data_type, sizes, self._refuse))
+
+    @property
+    def added(self) -> bool:
+        return True
+
+    def _refuse(self) -> np.ndarray:
+        raise self._reason
+
+    def changed(self, change: Callable[[Array64], Array64]) -> Change:
+        raise self._reason
+
+    def multiplied(self, factor: Array64) -> Change:
+        program, node, data_type = self.program, self.node, self.data_type
+        program.constants.judge(lambda: factor, data_type, "scale")
+
+        def apply() -> None:
+            name = node.input(self.index)
+            scale = program.constants.new(f"{name}.scale", lambda: factor, factor.shape, data_type)
+            product = program.insert("Mul", [name, scale], name, before=node)
+            node.set_input(self.index, product.outputs[0])
+
+        return apply
+
+
+def weight_of(program: Program, node: Node, index: int, *, computed: bool = False) -> Weight:
+    """The weight at an input of a node; with `computed` it may be any value of known shape.
 
     Raises
     ------
@@ -174,7 +215,12 @@ def weight_of(program: Program, node: Node, index: int) -> Weight:
     source = owner.producer.get(name) if owner is not None else None
     if source is not None and source.op == "DequantizeLinear":
         return QuantizedWeight(program, node, index, source)
-    constant = program.constants.find(node.graph, name)
+    try:
+        constant = program.constants.find(node.graph, name)
+    except FoldRefused as reason:
+        if not computed:
+            raise
+        return ComputedWeight(program, node, index, reason)
     if not constant.is_float:
         raise FoldRefused(f"{name} is no float tensor")
     return Weight(program, node, index, constant)

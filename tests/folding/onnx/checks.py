@@ -150,7 +150,8 @@ def norms(model):
 
 
 def interface(model):
-    weights = {w.name for w in model.graph.initializer}
+    # before IR 4 every weight had to be declared as an input, and no caller counts on that
+    weights = {w.name for w in model.graph.initializer if model.ir_version < 4}
     inputs = [v for v in model.graph.input if v.name not in weights]
     return (
         [v.SerializeToString(deterministic=True) for v in (*inputs, *model.graph.output)],

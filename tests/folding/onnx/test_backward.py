@@ -226,12 +226,48 @@ def test_recurrent_output_is_not_linear():
     assert "GRU" in result.kept[0].why
 
 
-def test_computed_weight():
+COMPUTED = {
+    "Conv": ((4, 3, 1, 1), (2, 3, 5, 5)),
+    "ConvTranspose": ((3, 4, 1, 1), (2, 3, 5, 5)),
+    "Gemm": ((3, 4), (50, 3)),
+}
+
+
+@pytest.mark.parametrize("op", COMPUTED)
+@pytest.mark.parametrize("bias", [True, False])
+def test_computed_weight_that_is_smaller_than_the_data(op, bias):
+    """It is multiplied by a Mul of its own."""
+    weight, data = COMPUTED[op]
     b = Builder()
-    w = b.node("Mul", b.input(4, 3, 1, 1), b.const(2.0))
-    b.output(b.norm(b.node("Conv", b.input(2, 3, 5, 5), w), 4))
+    w = b.node("Sigmoid", b.input(*weight))
+    b.output(b.norm(b.node(op, b.input(*data), w, *([b.normal(4)] if bias else [])), 4))
+    check(b.model(), b.feeds, ops=["Sigmoid", "Mul", op])
+
+
+def test_computed_weight_that_is_larger_than_the_data():
+    b = Builder()
+    w = b.node("Sigmoid", b.input(4, 3, 3, 3))
+    b.output(b.norm(b.node("Conv", b.input(1, 3, 3, 3), w), 4))
+    check(b.model(), b.feeds, ops=["Sigmoid", "Conv", "Mul"])  # the shift goes into the bias
+
+
+def test_computed_bias():
+    b = Builder()
+    y = b.node("Conv", b.input(2, 3, 5, 5), b.normal(4, 3, 1, 1), b.node("Sigmoid", b.input(4)))
+    b.output(b.norm(y, 4))
     _, result = check(b.model(), b.feeds, norms_left=1)
-    assert "not a constant" in result.kept[0].why
+    assert "Sigmoid" in result.kept[0].why
+
+
+def test_decomposed_norms_with_channels_last():
+    """As converters from TensorFlow write them: Mul and Add on (N, H, W, C) between Transposes."""
+    b = Builder()
+    x = b.node("Transpose", b.input(2, 5, 5, 3), perm=[0, 3, 1, 2])
+    y = b.node("Transpose", b.conv(x, 3, 4), perm=[0, 2, 3, 1])
+    y = b.node("Relu", b.node("Add", b.node("Mul", y, b.normal(4)), b.normal(4)))
+    y = b.node("Sub", b.node("Mul", y, b.normal(1, 1, 1, 4)), b.normal(4))
+    b.output(b.conv(b.node("Transpose", y, perm=[0, 3, 1, 2]), 4, 2))
+    check(b.model(), b.feeds, ops=["Transpose", "Conv", "Transpose", "Relu", "Transpose", "Conv"])
 
 
 def test_output_that_is_read_elsewhere():

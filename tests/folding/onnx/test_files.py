@@ -107,14 +107,25 @@ def test_ir_3_where_every_weight_is_an_input():
     assert {w.name for w in folded.graph.initializer} == declared - {"x0"}
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(1, 6))
 def test_an_overridable_initializer_is_no_constant(number):
-    """Of the convolution's weight and bias, and the norm's four."""
+    """The convolution's bias, the norm's four."""
     b = conv_norm(Builder())
     w = b.weights[number]
     b.inputs.append(helper.make_tensor_value_info(w.name, w.data_type, list(w.dims)))
     folded, result = check(b.model(), b.feeds, norms_left=1)
     assert "override" in result.kept[0].why and len(folded.graph.input) == 2
+
+
+def test_an_overridable_weight_stays_one():
+    """It is multiplied behind the input, like a computed one."""
+    b = conv_norm(Builder(), channels=2)
+    w = b.weights[0]
+    b.inputs.append(helper.make_tensor_value_info(w.name, w.data_type, list(w.dims)))
+    feeds = {**b.feeds, w.name: b.rng.normal(size=(2, 3, 3, 3)).astype(np.float32)}
+    check(b.model(), b.feeds, norms_left=0)
+    folded, _ = check(b.model(), feeds, norms_left=0)
+    assert [value.name for value in folded.graph.input] == ["x0", w.name]
 
 
 @pytest.mark.parametrize("opset", [7, 8, 9, 11, 13, 14, 15, 17, 21])

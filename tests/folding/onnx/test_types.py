@@ -51,6 +51,19 @@ def test_weights_that_would_be_subnormal():
     check(b.model(), b.feeds, ops=["Conv", "Mul"])
 
 
+@pytest.mark.parametrize("gamma, scale, last", [(2000.0, 200.0, 1e-5), (1e-3, 0.05, 1e3)])
+def test_powers_of_two_that_do_not_fit_go_on_to_the_next_weights(gamma, scale, last):
+    b = Builder(dtype=np.float16)
+    x = b.input(2, 3, 5, 5)
+    y = b.node("Conv", x, b.const(scale * b.rng.normal(size=(4, 3, 1, 1))))
+    parts = [b.const(np.full(4, v)) for v in (gamma, gamma * scale * 0.1, 0.0, 1.0)]
+    y = b.node("Relu", b.node(NORM, y, *parts))
+    b.feeds[x] *= np.float16(0.02 if gamma > 1 else 1)
+    b.output(b.node("Conv", y, b.const(b.rng.normal(size=(2, 4, 1, 1)) * last)))
+    _, result = check(b.model(), b.feeds, ops=["Conv", "Relu", "Conv"])
+    assert result.applied[0].rule.startswith("both ways")
+
+
 def test_weights_that_are_subnormal_already_may_stay_so():
     b = conv_norm(Builder(dtype=np.float16), 1.5, scale=1e-5)
     check(b.model(), b.feeds, ops=["Conv"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import identity_branch, other_norms, scale_backward, scale_forward, shift_backward
+from . import both_ways, identity_branch, other_norms, scale_backward, scale_forward, shift_backward
 from .plan import Move, Plan
 from .rebase import BESIDE, REBASE
 from .whole import BACKWARD, FORWARD, FORWARD_WITH_A_MAP, IDENTITY, IN_PART
@@ -16,6 +16,7 @@ ROUNDS: tuple[tuple[Stage, ...], ...] = (
     ((IDENTITY,), (BACKWARD,), (FORWARD,)),
     (
         (
+            both_ways.MOVE,
             scale_forward.MOVE,
             scale_backward.MOVE,
             shift_backward.MOVE,

@@ -21,7 +21,7 @@ __all__ = ["RULE"]
 
 
 def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
-    weight = walk.weight(node, 1)
+    weight = walk.weight(node, 1, computed=True)
     affine = label.along(1, weight.shape[0])
     bias = walk.vector(node, 2, affine.channels)
     edit = walk.edit(node)
@@ -36,7 +36,7 @@ def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
 def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
     if index != 0:
         raise FoldRefused(f"it is the weight of {node.name}")
-    weight, groups = walk.weight(node, 1), int(node.attribute("group", 1))
+    weight, groups = walk.weight(node, 1, computed=True), int(node.attribute("group", 1))
     affine = label.along(1, weight.shape[1] * groups)
     check_forward(affine, dtype_of(weight.data_type))
     bias = walk.vector(node, 2, weight.shape[0])

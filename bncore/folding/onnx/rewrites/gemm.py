@@ -19,7 +19,7 @@ __all__ = ["RULE"]
 
 
 def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
-    weight, axis = walk.weight(node, 1), _output_axis(node)
+    weight, axis = walk.weight(node, 1, computed=True), _output_axis(node)
     affine = label.along(1, weight.shape[axis])
     edit = walk.edit(node)
     factor = into_output(np.ones((affine.channels, 1)), None, affine)[0]
@@ -31,7 +31,7 @@ def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
 def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
     if index != 0:
         raise FoldRefused(f"it is the weight of {node.name}")
-    weight, axis = walk.weight(node, 1), 1 - _output_axis(node)
+    weight, axis = walk.weight(node, 1, computed=True), 1 - _output_axis(node)
     affine = label.along(0 if node.attribute("transA", 0) else 1, weight.shape[axis])
     check_forward(affine, dtype_of(weight.data_type))
     edit = walk.edit(node)
