@@ -1,0 +1,47 @@
+"""Means over space: any map of channels commutes with them; only a scale where padding counts as zeros, or
+where it is a sum.
+"""
+
+from __future__ import annotations
+
+from ...algebra import FoldRefused
+from ..graph import Node
+from ..labels import Label
+from ..walk import Edit, Rule, Walk
+from . import border
+from .reduced import after, before
+
+__all__ = ["RULE"]
+
+
+def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
+    label = before(walk, node, label)
+    _judge(node, label)
+    return walk.backward(node.input(0), label)
+
+
+def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
+    if index != 0:
+        raise FoldRefused(f"it is no data of {node.name}")
+    _judge(node, label)
+    return walk.forward(node.outputs[0], after(walk, node, label))
+
+
+def _judge(node: Node, label: Label) -> None:
+    if label.only_scales:
+        return
+    if node.op == "ReduceSum":
+        raise FoldRefused(f"{node.name} is a sum and does not let a shift pass")
+    counted = node.attribute("count_include_pad", 0)
+    padded = border.is_padded(node, [2]) or node.attribute("ceil_mode", 0)
+    if node.op == "AveragePool" and counted and padded:
+        raise FoldRefused(f"{node.name} counts its padding as zeros and does not let a shift pass")
+
+
+RULE = Rule(
+    "mean",
+    "any",
+    ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum"),
+    backward,
+    forward,
+)

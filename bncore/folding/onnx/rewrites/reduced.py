@@ -1,0 +1,41 @@
+"""Maps in front of and behind an operator that reduces space. No rule of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..evaluate import axes_input
+from ..graph import Node
+from ..labels import Label
+from ..walk import Walk
+
+__all__ = ["after", "before"]
+
+
+def before(walk: Walk, node: Node, label: Label) -> Label:
+    """The map behind a node as one in front of it."""
+    axes = _axes(walk, node)
+    if node.op.startswith("Reduce") and not node.attribute("keepdims", 1):
+        label = label.mapped(lambda part: np.expand_dims(part, tuple(axes)))
+    label.constant_over(axes, node.name)
+    return label
+
+
+def after(walk: Walk, node: Node, label: Label) -> Label:
+    """The map in front of a node as one behind it."""
+    axes = _axes(walk, node)
+    label.constant_over(axes, node.name)
+    if node.op.startswith("Reduce") and not node.attribute("keepdims", 1):
+        label = label.mapped(lambda part: part.squeeze(tuple(axes)))
+    return label
+
+
+def _axes(walk: Walk, node: Node) -> list[int]:
+    """What is reduced: everything behind the channels for pools."""
+    rank = len(walk.shape(node.input(0)))
+    if not node.op.startswith("Reduce"):
+        return list(range(2, rank))
+    axes = axes_input(node, [None, walk.constant(node, 1).values() if node.input(1) else None])
+    if not axes:
+        return [] if node.attribute("noop_with_empty_axes", 0) else list(range(rank))
+    return sorted(axis % rank for axis in axes)

@@ -1,0 +1,88 @@
+"""Sums of computed values: behind, all summands take the scale and one of them the shift.
+
+In front: a shift of one summand is a shift of the sum; a scale of one summand is a scale of the sum if the others can
+be divided by it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...algebra import Affine, FoldRefused
+from ..graph import Node
+from ..labels import Label
+from ..walk import Edit, Walk
+
+__all__ = ["backward", "forward"]
+
+RATIO = 100.0  # largest ratio of scales that other summands are divided by
+
+
+def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
+    """Scale to all, shift to the summand that takes it at the lowest cost."""
+    names = node.inputs
+    if node.op == "Mean":
+        return [e for i in range(len(names)) for e in _into(walk, node, i, label)]
+    scaled = [_into(walk, node, i, label.scales()) for i in range(len(names))]
+    if label.only_scales:
+        return [edit for edits in scaled for edit in edits]
+    best: list[Edit] | None = None
+    reason = FoldRefused("")
+    for i in range(len(names)):
+        try:
+            full = _into(walk, node, i, _signed(node, i, label))
+        except FoldRefused as refused:
+            reason = refused
+            continue
+        edits = [e for j, part in enumerate(scaled) for e in (full if j == i else part)]
+        if best is None or sum(e.cost for e in edits) < sum(e.cost for e in best):
+            best = edits
+    if best is None:
+        raise reason
+    return best
+
+
+def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
+    if node.op == "Mean":
+        raise FoldRefused(f"{node.name} is a mean of several values")
+    rank = len(walk.shape(node.outputs[0]))
+    whole = label.mapped(lambda part: part.reshape((1,) * (rank - part.ndim) + part.shape))
+    whole = _signed(node, index, whole)
+    edits: list[Edit] = []
+    if not label.only_shifts:
+        _judge_ratio(label)
+        back = label.scales().inverse()
+        wide = back.mapped(lambda part: part.reshape((1,) * (rank - part.ndim) + part.shape))
+        for other in range(len(node.inputs)):
+            if other != index:
+                edits += _into(walk, node, other, wide)
+        _judge_size(walk, node, whole)
+    return edits + walk.forward(node.outputs[0], whole)
+
+
+def _into(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
+    name = node.input(index)
+    try:
+        return walk.backward(name, label.fitted(walk.shape(name)))
+    except FoldRefused as reason:
+        raise FoldRefused(f"a summand of {node.name} cannot take it ({reason})") from None
+
+
+def _signed(node: Node, index: int, label: Label) -> Label:
+    """The map for a summand, whose sign a subtraction turns: of the shift only."""
+    if node.op != "Sub" or index == 0:
+        return label
+    zero = np.zeros_like(label.affine.scale)
+    return Label(Affine(label.affine.scale, zero, -label.affine.offset), label.shape)
+
+
+def _judge_ratio(label: Label) -> None:
+    size = np.abs(label.affine.scale)
+    if size.min() * RATIO < size.max() or not 1 / RATIO <= size.max() <= RATIO:
+        raise FoldRefused("other summands would have to be divided by scales that are far apart")
+
+
+def _judge_size(walk: Walk, node: Node, label: Label) -> None:
+    """A map along an axis along which the summand itself is broadcast is still a map of the sum."""
+    for axis in label.axes:
+        walk.sizes(node.outputs[0], [axis])
