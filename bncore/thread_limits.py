@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from . import backend
 from .support.checks import positive_int
 
 
@@ -15,6 +14,8 @@ from .support.checks import positive_int
 def _controller() -> Any:
     """Made once: finding the libraries costs fifty times as much as setting their limits."""
     from threadpoolctl import ThreadpoolController
+
+    from . import backend
 
     backend.native_module()  # it brings OpenMP along, which would not be found before
     return ThreadpoolController()

@@ -7,15 +7,15 @@ fold_state.py and fold_onnx.py; an option of one kind is an error with another.
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
-from types import ModuleType
 
+from . import fold_net, fold_onnx, fold_state
 from .kind_options import add_own, judge_own
 from .model_kind import KINDS, kind_of
 from .options import add_common, non_negative, non_negative_int
 
 __all__ = ["add_arguments", "run"]
+
+FOLDERS = {"onnx": fold_onnx, "state": fold_state, "net": fold_net}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     add_common(parser)
     for kind in KINDS:
-        module = _module(kind)
-        if module is not None:
-            add_own(parser, kind, module.add_arguments)
+        add_own(parser, kind, FOLDERS[kind].add_arguments)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,14 +61,4 @@ def run(args: argparse.Namespace) -> int:
     for flag in ("rtol", "atol"):
         if kind == "net" and getattr(args, flag) is not None:
             raise ValueError(f"--{flag} is not for {KINDS[kind]}: --tolerance is")
-    module = _module(kind)
-    if module is None:
-        raise ValueError(f"{args.source}: {KINDS[kind]} cannot be folded by this version")
-    code: int = module.run(args)
-    return code
-
-
-def _module(kind: str) -> ModuleType | None:
-    """The file that folds this kind."""
-    name = f"{__package__}.fold_{kind}"
-    return importlib.import_module(name) if importlib.util.find_spec(name) else None
+    return FOLDERS[kind].run(args)

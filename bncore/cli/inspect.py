@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from .kind_options import add_own, judge_own
@@ -75,9 +74,9 @@ def _of_state(args: argparse.Namespace) -> list[NormRow]:
 
 
 def _of_onnx(args: argparse.Namespace) -> list[NormRow]:
-    module = importlib.import_module("bncore.folding.onnx.inspect")
-    rows: list[NormRow] = module.inspect_model(args.source)
-    return rows
+    from ..folding.onnx.inspect import inspect_model
+
+    return inspect_model(args.source)
 
 
 def _text(rows: list[NormRow], kind: str) -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..inspection import NormRow
 from .load import load
 from .protos import messages
 from .save import staging_folder
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .store import Store
 
-__all__ = ["NormRow", "inspect_model"]
+__all__ = ["inspect_model"]
 
 NORMS = (
     "BatchNormalization",
@@ -30,41 +30,6 @@ NORMS = (
     "LayerNormalization",
     "RMSNormalization",
 )
-
-
-@dataclass
-class NormRow:
-    """One norm of a model.
-
-    Attributes
-    ----------
-    norm, op : str
-        Name (or first output) and operator.
-    channels : int or None
-        None where the scale is not a constant.
-    producer : str
-        Operator that computes its input; "input" or "constant" where none does.
-    consumers : list of str
-        Operators that read its result, in order; "output" for an output of the graph.
-    foldable : bool
-    why : str
-        Into what by which rule, or why not.
-    findings : list
-        What is odd about its statistics: entries with ``code``, ``channels`` and ``text``.
-    """
-
-    norm: str
-    op: str
-    channels: int | None
-    producer: str
-    consumers: list[str]
-    foldable: bool = False
-    why: str = ""
-    findings: list[Any] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Python numbers and strings only, ready for JSON."""
-        return {**vars(self), "findings": [entry._asdict() for entry in self.findings]}
 
 
 def inspect_model(

@@ -196,3 +196,12 @@ def test_a_value_that_is_concatenated_with_itself_has_no_other_base():
     y = b.conv(b.input(2, 3, 6, 6), 3, 4)
     b.output(b.node("Relu", b.norm(y, 4)), b.conv(b.node("Concat", y, y, axis=1), 8, 2))
     check(b.model(), b.feeds, norms_left=1, levels=REBASE)
+
+
+def test_a_stream_that_a_concatenation_reads_twice():
+    """One of the two would have to keep its base."""
+    b = Builder()
+    x = b.conv(b.input(2, 3, 6, 6), 3, 4)
+    b.output(b.conv(b.node("Concat", x, x, axis=1), 8, 4, 1, 1, groups=2), shape=(2, 4, 6, 6))
+    b.output(b.conv(b.node("Relu", b.norm(x, 4, sign=1)), 4, 5, 1, 1), shape=(2, 5, 6, 6))
+    check(b.model(), b.feeds, levels=REBASE, relative=3e-5)

@@ -40,17 +40,18 @@ class _Stream:
     condition: float = 1.0
 
     def assign(self, value: str, label: Label) -> None:
-        if label.is_identity:
-            return
         known = self.labels.get(value)
         if known is not None:
             pairs = zip(known.arrays(), label.arrays(), strict=True)
             if known.shape != label.shape or any((a != b).any() for a, b in pairs):
                 raise FoldRefused(f"{value} would need two bases")
             return
+        if label.is_identity:  # what demands it must find it so later, too
+            self.labels[value] = label
+            return
         if self.walk.graph.pins[value]:
             raise FoldRefused(f"{value} is an output of the graph, or read in a body")
-        if self.single and self.labels:
+        if self.single and not all(label.is_identity for label in self.labels.values()):
             raise FoldRefused("it is a stream, not one value")
         self.labels[value] = label
         self.waiting.append(value)
