@@ -69,13 +69,33 @@ def overridable(g: Graph) -> None:
     classifier(g, g("Relu", norm(g, x, 8, params=params)), 8)
 
 
-@model(norms=1, why="the convolution's weight is an input with a default", inputs=BATCH)
+@model(
+    norms=0,
+    added=1,
+    why="the convolution's weight is an input with a default: the scale multiplies whatever it is, "
+    "a Mul that is smaller than the norm's",
+    inputs=BATCH,
+)
 def overridable_weight(g: Graph) -> None:
     weight = kernel(g, (8, 3, 3, 3), 27, "weight")
     g.inputs.append(helper.make_tensor_value_info(weight, g.float_type, [8, 3, 3, 3]))
     x = norm(g, conv(g, g.input("image", IMAGE), 3, 8, weight=weight), 8)
     x = g("Sigmoid", x)
     classifier(g, conv_norm(g, x, 8, 8), 8)
+
+
+@model(
+    norms=0,
+    added=1,
+    why="the convolution's weight is computed from a second input: its scale is a Mul on the weight, "
+    "which is smaller than the image",
+)
+def computed_weight(g: Graph) -> None:
+    """A hypernetwork, for one image."""
+    code = g("Tanh", gemm(g, g.input("code", [1, 4]), 4, 6 * 27))
+    weight = reshape(g, code, 6, 3, 3, 3)
+    x = norm(g, conv(g, g.input("image", [1, 3, 16, 16]), 3, 6, weight=weight), 6)
+    classifier(g, g("Tanh", x), 6)
 
 
 @model(norms=1, why="gamma and beta are computed from a second input", inputs={})

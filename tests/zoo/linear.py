@@ -32,7 +32,9 @@ def einsum_layers(g: Graph) -> None:
 
 @model(
     norms=0,
-    why="the weight is on the left: its rows are the norm's channels, and the bias is a column",
+    added=-1,
+    why="the weight is on the left: its rows are the norm's channels, and the bias is a column; the "
+    "last one is constant along the Softmax's axis and goes",
     inputs=BATCH,
 )
 def token_mixing(g: Graph) -> None:

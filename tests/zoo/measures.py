@@ -25,12 +25,17 @@ FLOOR = 4  # units in the last place of the largest output: the unfolded model m
 onnxruntime.set_default_logger_severity(4)
 
 
-def live_nodes(graph: onnx.GraphProto, outer: frozenset[str] = frozenset()) -> Iterator[str]:
+def live_nodes(
+    graph: onnx.GraphProto, outer: frozenset[str] = frozenset(), defaults: bool = True
+) -> Iterator[str]:
     """Op types of all nodes that compute with what is not constant, those of bodies as well.
 
     Arithmetic on constants, which some tools leave to the runtime, is no pass over activations.
+    Inputs with defaults are not constant, except in files of IR 3, which must list every weight.
     """
     constant = set(outer) | {tensor.name for tensor in graph.initializer}
+    if defaults:
+        constant -= {value.name for value in graph.input}
     for node in graph.node:
         bodies = [body for each in node.attribute for body in (each.g, *each.graphs) if body.node]
         if not bodies and all(name in constant for name in node.input if name):
@@ -47,7 +52,7 @@ def counts(model: onnx.ModelProto) -> tuple[int, int]:
         from onnx import inliner
 
         model = inliner.inline_local_functions(model)
-    ops = list(live_nodes(model.graph))
+    ops = list(live_nodes(model.graph, defaults=model.ir_version >= 4))
     return ops.count(NORM), sum(ops.count(op) for op in ELEMENTWISE)
 
 
