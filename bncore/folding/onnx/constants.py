@@ -64,7 +64,9 @@ class Constants:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._changed: dict[str, Constant] = {}
-        self._known: dict[tuple[int, str], Constant] = {}
+        self._known: dict[
+            tuple[int, str], Constant | FoldRefused
+        ] = {}  # no rewrite changes which it is
 
     def find(self, graph: Graph, name: str, depth: int = 0) -> Constant:
         """The constant of this name as seen from a graph.
@@ -83,8 +85,14 @@ class Constants:
             raise FoldRefused(f"{name} is not a constant")
         key = (id(owner), name)
         if key not in self._known:
-            self._known[key] = self._read(owner, name, depth)
-        return self._known[key]
+            try:
+                self._known[key] = self._read(owner, name, depth)
+            except FoldRefused as reason:
+                self._known[key] = reason
+        known = self._known[key]
+        if isinstance(known, FoldRefused):
+            raise FoldRefused(*known.args)
+        return known
 
     def is_constant(self, graph: Graph, name: str) -> bool:
         try:

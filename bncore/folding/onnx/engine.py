@@ -29,7 +29,15 @@ FIRST_OPSET = 7  # before, operands are broadcast by attributes, and norms have 
 LEAST = 1e-9  # passes a plan has to win
 # What NumPy says where shapes or attributes of a file contradict each other. Nothing is changed while a plan is made,
 # so that such a place is left as it is, like any other refusal
-MALFORMED = (ValueError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError)
+MALFORMED = (
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    ZeroDivisionError,
+    RecursionError,
+)
 
 
 class Applied(NamedTuple):

@@ -23,8 +23,8 @@ from .weights import Weight, weight_of
 
 __all__ = ["BackwardRule", "Edit", "ForwardRule", "Rule", "Walk"]
 
-STEPS = 3000  # operators of one walk
-DEPTH = 150  # operators behind each other
+STEPS = 1000  # operators of one walk
+DEPTH = 60  # operators behind each other: a few calls each, far from Python's limit
 CHOOSERS = ("Slice", "Gather", "Split")
 
 

@@ -1,5 +1,7 @@
 """What real files look like: constants in other places, old formats, bodies, functions, names."""
 
+import time
+
 import numpy as np
 import onnx.helper
 import pytest
@@ -447,6 +449,36 @@ def test_a_deep_chain_does_not_exhaust_the_stack():
         y = b.node("Identity", y)
     b.output(b.norm(y, 3))
     check(b.model(), b.feeds)
+
+
+def residual_blocks(count):
+    b = Builder()
+    x = b.input(1, 16, 4, 4)
+    for _ in range(count):
+        y = b.node("Relu", b.norm(b.conv(x, 16, 16, 3, 3, pads=[1] * 4, bias=False), 16))
+        y = b.norm(b.conv(y, 16, 16, 3, 3, pads=[1] * 4, bias=False), 16)
+        x = b.node("Relu", b.node("Add", x, y))
+    return b.output(x)
+
+
+def long_sums(count):
+    """Sums of sums, with a norm behind every other one."""
+    b = Builder()
+    x = b.input(1, 16, 4, 4)
+    total = b.conv(x, 16, 16)
+    for i in range(count):
+        total = b.node("Add", total, b.conv(x, 16, 16))
+        total = b.norm(total, 16) if i % 2 else total
+    return b.output(total)
+
+
+@pytest.mark.parametrize("build, count", [(residual_blocks, 150), (long_sums, 300)])
+def test_300_layers_fold_in_3_seconds(build, count):
+    """A fraction of a second each; what is asked of them is an order more, for busy machines."""
+    model = build(count).model()
+    start = time.perf_counter()
+    folded, _ = fold(model)
+    assert norms(folded) == 0 and time.perf_counter() - start < 3
 
 
 def test_a_model_without_norms_is_not_touched():

@@ -23,23 +23,37 @@ def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
     names = node.inputs
     if node.op == "Mean":
         return [e for i in range(len(names)) for e in _into(walk, node, i, label)]
-    scaled = [_into(walk, node, i, label.scales()) for i in range(len(names))]
-    if label.only_scales:
-        return [edit for edits in scaled for edit in edits]
-    best: list[Edit] | None = None
-    reason = FoldRefused("")
+    taker, edits = (None, []) if label.only_scales else _into_one(walk, node, label)
     for i in range(len(names)):
+        if i != taker:
+            edits += _into(walk, node, i, label.scales())
+    return edits
+
+
+def _into_one(walk: Walk, node: Node, label: Label) -> tuple[int, list[Edit]]:
+    """The summand that takes the shift too, and its edits: the first that adds nothing, else the cheapest."""
+    best: tuple[float, int, list[Edit]] | None = None
+    reason = FoldRefused("")
+    # other sums last: they would ask all of theirs
+    for i in sorted(range(len(node.inputs)), key=lambda i: _is_sum(walk, node.input(i))):
         try:
-            full = _into(walk, node, i, _signed(node, i, label))
+            edits = _into(walk, node, i, _signed(node, i, label))
         except FoldRefused as refused:
             reason = refused
             continue
-        edits = [e for j, part in enumerate(scaled) for e in (full if j == i else part)]
-        if best is None or sum(e.cost for e in edits) < sum(e.cost for e in best):
-            best = edits
+        cost = sum(edit.cost for edit in edits)
+        if best is None or cost < best[0]:
+            best = cost, i, edits
+        if cost <= 0:
+            break
     if best is None:
         raise reason
-    return best
+    return best[1], best[2]
+
+
+def _is_sum(walk: Walk, value: str) -> bool:
+    producer = walk.graph.producer.get(value)
+    return producer is not None and producer.op in ("Add", "Sub", "Sum")
 
 
 def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
