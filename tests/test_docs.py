@@ -16,7 +16,7 @@ import bncore
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-SUBCOMMANDS = ("train", "eval", "recalibrate", "diagnose", "stats", "fold", "info")
+SUBCOMMANDS = ("train", "eval", "recalibrate", "diagnose", "stats", "fold", "inspect", "info")
 
 
 def blocks(language: str) -> list[str]:
@@ -58,14 +58,18 @@ def test_readme_code_runs(code: str, tmp_path: Path) -> None:
 
 def test_readme_commands_run_in_the_order_they_stand(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
-    assert [words[1] for words in commands()] == ["train", "diagnose", "-c", "stats", "fold"]
+    for optional in ("torch", "onnx", "onnxruntime", "safetensors"):
+        pytest.importorskip(optional)
+    ours = [words[1] for words in commands() if words[0] == "bncore"]
+    assert ours == ["train", "diagnose", "stats", "fold", "fold", "inspect", "fold"]
     for words in commands():
         # one epoch instead of all: that the command works is the point here, not what the net learns
         short = ["--epochs", "1"] if words[1] == "train" else []
         module = [] if words[0] == "python" else ["-m", "bncore"]
         done = run([sys.executable, *module, *words[1:], *short], tmp_path)
         assert done.returncode == 0, (words, done.stderr)
-    made = {"digits.npz", "x.npy", "stats.npz", "folded.npz"}
+    models = {"model.onnx", "folded.onnx", "net.safetensors", "folded.safetensors"}
+    made = {"digits.npz", "x.npy", "stats.npz", "folded.npz", *models}
     assert {path.name for path in tmp_path.iterdir()} == made
 
 
