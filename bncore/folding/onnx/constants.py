@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..algebra import SUBNORMAL_SHARE, Array64, FoldRefused, rounded
 from ...support.floats import float_type
+from ..algebra import SUBNORMAL_SHARE, Array64, FoldRefused, rounded
 from .evaluate import OPERATORS, numpy_dtype
 from .graph import Graph, Node
 from .store import FLOATS, dtype_of
