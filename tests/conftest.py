@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -32,6 +33,21 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(
             MISSING.format(path=os.path.dirname(os.path.dirname(backends.__file__))), returncode=4
         )
+
+
+# Folding of other programs' models never reaches the core: the run that leaves the choice of backend alone has these tests.
+WITHOUT_CORE = ("folding/onnx", "folding/onnx_files", "folding/state", "folding/test_zoo.py",
+                "folding/test_zoo_itself.py", "folding/test_random_onnx_graphs.py",
+                "folding/test_torch_exports.py")  # fmt: skip
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Nothing that would run the same again with BNCORE_BACKEND or BNCORE_ISA; None leaves the rest to pytest."""
+    chosen = os.environ.get("BNCORE_BACKEND") or os.environ.get("BNCORE_ISA")
+    tests = Path(__file__).parent
+    return (
+        True if chosen and any(collection_path == tests / name for name in WITHOUT_CORE) else None
+    )
 
 
 def _variants() -> list[str]:
