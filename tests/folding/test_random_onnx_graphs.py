@@ -19,8 +19,8 @@ SEEDS = range(START, START + 100)
 
 
 def folded(model):
-    engine = pytest.importorskip("bncore.folding.onnx.engine", reason="the ONNX engine is not here")
-    store = pytest.importorskip("bncore.folding.onnx.store")
+    from bncore.folding.onnx import engine, store
+
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     engine.fold_model(copy, store.Store())

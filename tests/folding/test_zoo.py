@@ -11,9 +11,8 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-engine = pytest.importorskip("bncore.folding.onnx.engine", reason="the ONNX engine is not here")
-store = pytest.importorskip("bncore.folding.onnx.store")
 
+from bncore.folding.onnx import engine, store  # noqa: E402
 from tests.zoo import DEEP, MODELS  # noqa: E402
 from tests.zoo.measures import Judge, counts, interface, run  # noqa: E402
 

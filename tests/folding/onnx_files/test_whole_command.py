@@ -20,7 +20,6 @@ from bncore.folding.onnx.inspect import inspect_model
 
 from . import models
 
-pytest.importorskip("bncore.folding.onnx.engine")
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
 
