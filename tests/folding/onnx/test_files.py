@@ -136,6 +136,20 @@ def test_opsets(opset):
     check(b.model(), b.feeds, ops=["Conv"])
 
 
+@pytest.mark.parametrize("op", ["Pad", "Clip"])
+def test_borders_and_bounds_of_old_opsets_are_attributes(op):
+    b = Builder(opset=10)
+    y = b.conv(b.input(2, 3, 5, 5), 3, 4)
+    how = (
+        {"pads": [0, 0, 1, 1, 0, 0, 1, 1], "value": 0.5}
+        if op == "Pad"
+        else {"min": 0.0, "max": 6.0}
+    )
+    y = b.node(op, y, **how)
+    b.output(b.node("Add", b.node("Mul", y, b.const(0.25)), b.const(-0.5)))
+    check(b.model(), b.feeds, ops=["Conv", op])
+
+
 def test_old_norms_for_every_position():
     b = Builder(opset=8)
     y = b.conv(b.input(2, 3, 5, 5), 3, 4)
@@ -190,6 +204,15 @@ def test_statistics_that_are_no_numbers(bad, why):
     b.replace(4, [0.0, bad, 0.0, 0.0])
     _, result = fold(b.model())
     assert why in result.kept[0].why
+
+
+def test_variance_and_epsilon_of_zero():
+    b = Builder()
+    y = b.conv(b.input(2, 3, 5, 5), 3, 4)
+    parts = [b.const(v) for v in (np.ones(4), np.ones(4), np.zeros(4), np.array([1, 0, 1, 1]))]
+    b.output(b.node(NORM, y, *parts, epsilon=0.0))
+    _, result = fold(b.model())
+    assert "variance and epsilon are 0" in result.kept[0].why
 
 
 def test_negative_variance():
