@@ -165,7 +165,9 @@ class RandomGraph(Builder):
                 "Relu", "Relu", "Relu", "LeakyRelu", "PRelu", "Sigmoid", "Clip", "Abs", "Softmax"
             )
             if op == "PRelu":
-                slope = self.rng.uniform(-0.5, 0.5, (shape[1], *[1] * (len(shape) - 2)))
+                slope = self.rng.uniform(
+                    self.pick(-0.5, 0.1), 0.5, (shape[1], *[1] * (len(shape) - 2))
+                )
                 return self.add(shape, op, x, self.const(slope))
             if op == "Clip":
                 return self.add(shape, op, x, self.const(-0.5), self.const(1.0))
