@@ -15,7 +15,7 @@ from .constants import Constant
 from .graph import Graph, Node
 from .labels import LARGEST, Label
 from .program import Program
-from .store import BFLOAT16, dtype_of
+from .store import BFLOAT16, FLOATS, dtype_of
 
 __all__ = [
     "COST",
@@ -113,8 +113,8 @@ def kind_of(program: Program, node: Node, label: Label) -> str:
         raise FoldRefused("the number of channels is not known")
     if data_type == BFLOAT16 and program.opset < 14:
         raise FoldRefused("batch norms of bfloat16 need opset 14")
-    for what, value, kind in zip(PARAMETERS, *_norm_parameters(program, node, label), strict=True):
-        program.constants.judge(functools.partial(np.asarray, value), kind, what)
+    for what, value, own in zip(PARAMETERS, *_norm_parameters(program, node, label), strict=True):
+        program.constants.judge(functools.partial(np.asarray, value), own, what)
     return "BatchNormalization"
 
 
@@ -220,7 +220,10 @@ def _read_norm(program: Program, node: Node) -> Label:
     if len({part.shape for part in parts}) > 1:
         raise FoldRefused("its parameters have different lengths")
     weight, bias, mean, var = (part.float64() for part in parts)
-    affine = norm_affine(weight, bias, mean, var, float(node.attribute("epsilon", NEW_EPSILON)))
+    eps = float(node.attribute("epsilon", NEW_EPSILON))
+    if (var + eps == 0).any():
+        raise FoldRefused(f"variance and epsilon are 0 (channel {int(np.argmax(var + eps == 0))})")
+    affine = norm_affine(weight, bias, mean, var, eps)
     return Label.vector(affine, 1, rank)
 
 
@@ -279,6 +282,6 @@ def _rank(program: Program, graph: Graph, name: str) -> int:
 
 def _data_type(program: Program, node: Node) -> int:
     data_type = program.data_type(node.graph, node.input(signal(program, node) or 0))
-    if data_type is None:
-        raise FoldRefused("its element type is not known")
-    return data_type
+    if data_type not in FLOATS:
+        raise FoldRefused("its element type is not known to be a float")
+    return int(data_type)

@@ -132,23 +132,17 @@ class Constants:
         raise FoldRefused(f"{node.outputs[0]} is not a dense constant")
 
     def _of_expression(self, node: Node, depth: int) -> Constant:
+        if node.op == "Shape":
+            return self._of_shape(node)
+        if node.op == "CastLike":
+            return self._of_cast_like(node, depth)
         operator = OPERATORS.get(node.op)
         if operator is None or len(node.outputs) != 1:
             raise FoldRefused(f"{node.outputs[0]} is computed by {node.op}, not a constant")
-        if node.op == "Shape":
-            return self._of_shape(node)
-        parts = (
-            [self.find(node.graph, n, depth + 1) if n else None for n in node.inputs]
-            if (node.op != "CastLike")
-            else [self.find(node.graph, node.input(0), depth + 1)]
-        )
+        parts = [self.find(node.graph, n, depth + 1) if n else None for n in node.inputs]
 
         def load() -> np.ndarray:
             values = [None if part is None else part.values() for part in parts]
-            if node.op == "CastLike":
-                like = node.graph.owner(node.input(1))
-                data_type = 0 if like is None else like.types.get(node.input(1), 0)
-                return values[0].astype(numpy_dtype(data_type))  # type: ignore[union-attr]
             return np.asarray(operator(node, values))
 
         try:
@@ -158,6 +152,13 @@ class Constants:
         except Exception as error:  # a malformed expression is no constant
             raise FoldRefused(f"{node.outputs[0]} cannot be computed ({error})") from None
         return Constant(_data_type(values), values.shape, load)
+
+    def _of_cast_like(self, node: Node, depth: int) -> Constant:
+        """Of the type of a value, which need not be constant itself."""
+        value = self.find(node.graph, node.input(0), depth + 1)
+        data_type = self._program.data_type(node.graph, node.input(1)) or 0
+        dtype = numpy_dtype(data_type)
+        return Constant(data_type, value.shape, lambda: value.values().astype(dtype))
 
     def _of_shape(self, node: Node) -> Constant:
         shape = self._program.shape(node.graph, node.input(0))

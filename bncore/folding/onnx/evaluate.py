@@ -1,7 +1,7 @@
 """Values of small constant expressions: what exporters write where an initializer was expected.
 
-A table of operators on arrays; whatever is not in it is no constant. Not a runtime: no floating
-sums, nothing that could round differently from one.
+A table of operators on arrays; whatever is not in it is no constant (but for Shape and CastLike, which look at shapes and
+types of values: constants.py). Not a runtime: no sums, nothing that could round differently from one.
 """
 
 from __future__ import annotations
@@ -98,7 +98,6 @@ def _plain(function: Callable[..., Any]) -> Callable[[Node, Values], Any]:
 OPERATORS: dict[str, Callable[[Node, Values], Any]] = {
     "Identity": _plain(lambda x: x),
     "Cast": _cast,
-    "CastLike": _plain(lambda x, like: x.astype(like.dtype)),
     "Transpose": _transpose,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
@@ -108,12 +107,11 @@ OPERATORS: dict[str, Callable[[Node, Values], Any]] = {
     "Gather": _gather,
     "Slice": _slice,
     "Concat": lambda node, values: np.concatenate(values, node.attribute("axis")),
-    "Shape": _plain(lambda x: np.array(x.shape, np.int64)),
     "Neg": _plain(np.negative),
     "Sqrt": _plain(np.sqrt),
     "Reciprocal": _plain(np.reciprocal),
     "Add": _plain(np.add),
     "Sub": _plain(np.subtract),
     "Mul": _plain(np.multiply),
-    "Div": _plain(lambda a, b: a / b if a.dtype.kind not in "iu" else a // b),
+    "Div": _plain(lambda a, b: np.trunc(a / b).astype(a.dtype) if a.dtype.kind in "iu" else a / b),
 }

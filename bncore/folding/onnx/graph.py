@@ -120,6 +120,9 @@ class Graph:
     ----------
     parent : Graph or None
         Whose values may be read too.
+    weights_are_inputs : bool
+        Before IR 4 every initializer is an input as well; from then on that is a caller's choice,
+        and stays.
     producer : dict
         Value -> node of this graph.
     readers : dict
@@ -130,8 +133,15 @@ class Graph:
         Initializers nobody reads any more.
     """
 
-    def __init__(self, proto: onnx.GraphProto, parent: Graph | None = None) -> None:
+    def __init__(
+        self,
+        proto: onnx.GraphProto,
+        parent: Graph | None = None,
+        *,
+        weights_are_inputs: bool = False,
+    ) -> None:
         self.proto, self.parent = proto, parent
+        self._weights_are_inputs = weights_are_inputs
         self.initializers = {tensor.name: tensor for tensor in proto.initializer}
         self.sparse = {tensor.values.name for tensor in proto.sparse_initializer}
         self.inputs = {value.name for value in proto.input}
@@ -148,7 +158,10 @@ class Graph:
             for index, name in enumerate(node.proto.input):
                 if name:
                     self.add_reading(name, node, index)
-            self.children += [Graph(body, self) for body in subgraphs(node.proto)]
+            self.children += [
+                Graph(body, self, weights_are_inputs=weights_are_inputs)
+                for body in subgraphs(node.proto)
+            ]
         # a body may hand a value of this graph, or of one around it, straight to its outputs
         for name in self.outputs:
             owner = self.owner(name)
@@ -262,7 +275,7 @@ class Graph:
             child.finish()
 
     def _forget(self, name: str) -> None:
-        if name in self.initializers:
+        if name in self.initializers and (self._weights_are_inputs or name not in self.inputs):
             self.dead.add(name)
         node = self.producer.get(name)
         if node is not None and not any(self.uses(output) for output in node.outputs if output):

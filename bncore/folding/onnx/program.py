@@ -35,7 +35,7 @@ class Program:
             (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
             default=0,
         )
-        self.main = Graph(model.graph)
+        self.main = Graph(model.graph, weights_are_inputs=self.ir_version < 4)
         self.constants = Constants(self)
         infer(self)
         self._names = set(_names(self.main))

@@ -81,7 +81,25 @@ def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
         )
     _name_dimensions(graph)
     _trust_inference(graph)
+    _see_through_aliases(graph)
     return skeleton
+
+
+def _see_through_aliases(graph: onnx.GraphProto) -> None:
+    """Inference takes no size from the Identity of a constant: let nodes read the constant itself."""
+    constants = {tensor.name for tensor in graph.initializer}
+    origin: dict[str, str] = {}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            constants |= set(node.output)
+        if (
+            node.op_type == "Identity"
+            and node.input
+            and origin.get(node.input[0], node.input[0]) in constants
+        ):
+            origin[node.output[0]] = origin.get(node.input[0], node.input[0])
+        for index, name in enumerate(node.input):
+            node.input[index] = origin.get(name, name)
 
 
 def _size(tensor: onnx.TensorProto) -> int:

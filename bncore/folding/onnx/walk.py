@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..algebra import Array64, FoldRefused
+from ..algebra import Array64, FoldRefused, check_forward
 from .constants import Constant
 from .graph import Graph, Node, Reading
 from .labels import Label
 from .program import Program
+from .store import dtype_of
 from .weights import Weight, weight_of
 
 __all__ = ["BackwardRule", "Edit", "ForwardRule", "Rule", "Walk"]
@@ -76,6 +77,7 @@ class Edit:
     changes: list[Callable[[], None]] = field(default_factory=list)
 
     def multiply(self, weight: Weight, factor: Array64) -> None:
+        """Let a weight be multiplied by a factor that is broadcast to it."""
         if (factor != 1).any():
             self.changes.append(weight.multiplied(factor))
             self.cost += self.relative(self.node.input(weight.index)) if weight.added else 0.0
@@ -104,8 +106,8 @@ class Walk:
     rules : dict
         Operator -> Rule.
     levels : frozenset of str
-    origin : str
-        The value whose size is the unit of costs.
+    start : Node
+        The label's node; the size of its output is the unit of costs.
     maps : bool
         Whether a shift may become a map that is added after a padded operation.
     partial : bool
@@ -232,6 +234,12 @@ class Walk:
         if data_type is None:
             raise FoldRefused(f"the element type of {value} is not known")
         return data_type
+
+    def judge_center(self, value: str, label: Label) -> None:
+        """Refuse to part scale and shift where the mean is far away: it has to be subtracted first, and
+        an Add that is left would go on later.
+        """
+        check_forward(label.affine, dtype_of(self.data_type(value)))
 
     def relative(self, value: str) -> float:
         """Size of a value in units of the start's output; 1 where it is not known."""

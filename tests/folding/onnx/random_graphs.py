@@ -1,11 +1,57 @@
-"""Random graphs of the operators that folding knows, with random statistics: negative, zero and equal gammas too.
+"""Random graphs of the operators that folding knows, with random statistics: negative, zero and equal gammas too;
+and the same graphs in disguise: shared tensors, Constant nodes, aliases.
 
 Shapes are tracked here, so that every graph is valid by construction.
 """
 
 import numpy as np
 
-from tests.folding.onnx.checks import NORM, Builder
+from tests.folding.onnx.checks import NORM, Builder, helper, numpy_helper
+
+
+def disguise(model, seed):
+    """Let nodes share tensors of equal shape, and put tensors where exporters put them. Changes what is computed."""
+    rng = np.random.default_rng(seed)
+    graph = model.graph
+    _share(graph, rng)
+    nodes = []
+    for tensor in list(graph.initializer):
+        kind = rng.choice(["initializer", "constant", "alias"], p=[0.5, 0.25, 0.25])
+        if kind == "constant":
+            nodes.append(helper.make_node("Constant", [], [tensor.name], value=tensor))
+            graph.initializer.remove(tensor)
+        elif kind == "alias":
+            name = f"{tensor.name}_original"
+            nodes.append(helper.make_node("Identity", [name], [tensor.name]))
+            tensor.name = name
+    rest = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*nodes, *rest])
+    return model
+
+
+def _share(graph, rng):
+    """A third of the tensors gets the values, and the name, of another one of its shape."""
+    positive = {node.input[4] for node in graph.node if node.op_type == NORM}
+    positive |= {name for node in graph.node if node.op_type == "Div" for name in node.input}
+    sizes = {name for node in graph.node if node.op_type == "Resize" for name in node.input}
+    values = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    floats = {n: v for n, v in values.items() if v.dtype.kind == "f" and n not in sizes}
+    names = {}
+    for name, own in floats.items():
+        alike = [
+            other
+            for other, v in floats.items()
+            if other not in names and other != name and v.shape == own.shape
+            and (name not in positive or (v > 0.3).all())
+        ]  # fmt: skip
+        if alike and rng.random() < 0.3 and name not in names.values():
+            names[name] = alike[rng.integers(len(alike))]
+    for tensor in [t for t in graph.initializer if t.name in names]:
+        graph.initializer.remove(tensor)
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = names.get(name, name)
 
 
 class RandomGraph(Builder):
@@ -119,7 +165,9 @@ class RandomGraph(Builder):
                 "Relu", "Relu", "Relu", "LeakyRelu", "PRelu", "Sigmoid", "Clip", "Abs", "Softmax"
             )
             if op == "PRelu":
-                slope = self.rng.uniform(-0.5, 0.5, (shape[1], *[1] * (len(shape) - 2)))
+                slope = self.rng.uniform(
+                    self.pick(-0.5, 0.1), 0.5, (shape[1], *[1] * (len(shape) - 2))
+                )
                 return self.add(shape, op, x, self.const(slope))
             if op == "Clip":
                 return self.add(shape, op, x, self.const(-0.5), self.const(1.0))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.folding.onnx.checks import NORM, Builder, check
+from tests.folding.onnx.checks import NORM, Builder, TensorProto, check, helper, numpy_helper
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
@@ -111,8 +111,6 @@ def test_einsum_whose_constant_has_no_such_axis():
 
 def embedding(b):
     """Indices as an input of their own."""
-    from onnx import TensorProto, helper
-
     b.inputs.append(helper.make_tensor_value_info("ids", TensorProto.INT64, (2, 3)))
     b.feeds["ids"] = np.array([[0, 5, 2], [1, 1, 6]])
     return "ids"
@@ -295,8 +293,6 @@ def test_mean_and_bias_that_cancel():
     b.output(b.node(NORM, y, *parts))
     # the unfolded model rounds at 1e4: compared with that, not with the truth
     folded, _ = check(b.model(), b.feeds, ops=["Conv"], relative=3e-3)
-    from onnx import numpy_helper
-
     weights = {w.name: numpy_helper.to_array(w).astype(np.float64) for w in b.weights}
     bias = numpy_helper.to_array(next(w for w in folded.graph.initializer if w.name == "w1"))
     s = np.float64(np.float32(3.3)) / np.sqrt(2.0 + np.float32(1e-5))

@@ -3,12 +3,22 @@
 import time
 
 import numpy as np
-import onnx.helper
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from bncore.folding.onnx import engine
-from tests.folding.onnx.checks import NORM, Builder, check, fold, kinds, norms, run
+from tests.folding.onnx.checks import (
+    NORM,
+    Builder,
+    TensorProto,
+    check,
+    fold,
+    helper,
+    kinds,
+    norms,
+    numpy_helper,
+    onnx,
+    run,
+)  # fmt: skip
 
 
 def conv_norm(b, *, channels=4, **how):
@@ -136,6 +146,20 @@ def test_opsets(opset):
     check(b.model(), b.feeds, ops=["Conv"])
 
 
+@pytest.mark.parametrize("op", ["Pad", "Clip"])
+def test_borders_and_bounds_of_old_opsets_are_attributes(op):
+    b = Builder(opset=10)
+    y = b.conv(b.input(2, 3, 5, 5), 3, 4)
+    how = (
+        {"pads": [0, 0, 1, 1, 0, 0, 1, 1], "value": 0.5}
+        if op == "Pad"
+        else {"min": 0.0, "max": 6.0}
+    )
+    y = b.node(op, y, **how)
+    b.output(b.node("Add", b.node("Mul", y, b.const(0.25)), b.const(-0.5)))
+    check(b.model(), b.feeds, ops=["Conv", op])
+
+
 def test_old_norms_for_every_position():
     b = Builder(opset=8)
     y = b.conv(b.input(2, 3, 5, 5), 3, 4)
@@ -190,6 +214,15 @@ def test_statistics_that_are_no_numbers(bad, why):
     b.replace(4, [0.0, bad, 0.0, 0.0])
     _, result = fold(b.model())
     assert why in result.kept[0].why
+
+
+def test_variance_and_epsilon_of_zero():
+    b = Builder()
+    y = b.conv(b.input(2, 3, 5, 5), 3, 4)
+    parts = [b.const(v) for v in (np.ones(4), np.ones(4), np.zeros(4), np.array([1, 0, 1, 1]))]
+    b.output(b.node(NORM, y, *parts, epsilon=0.0))
+    _, result = fold(b.model())
+    assert "variance and epsilon are 0" in result.kept[0].why
 
 
 def test_negative_variance():
@@ -504,3 +537,26 @@ def test_a_store_of_its_own_is_asked_for_values():
     store, model = Counting(), b.model()
     engine.fold_model(model, store)
     assert set(store.read_names) == {f"w{i}" for i in range(6)} and store.written == ("w0", "w1")
+
+
+def test_tensors_that_lie_in_other_files(tmp_path):
+    """The model is folded without its weights; only what is asked for is read."""
+
+    class Beside(engine.MemoryStore):
+        def read(self, tensor):
+            return numpy_helper.to_array(tensor, base_dir=str(tmp_path))
+
+    b = Builder()
+    y = b.norm(b.conv(b.input(2, 3, 5, 5), 3, 4, 3, 3), 4)
+    b.output(b.conv(b.node("Relu", y), 4, 2, 3, 3))
+    model = b.model()
+    expected = run(model, b.feeds)[0]
+    path = str(tmp_path / "model.onnx")
+    onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
+    folded = onnx.load(path, load_external_data=False)
+    result = engine.fold_model(folded, Beside())
+    assert not result.kept
+    where = {w.name: w.data_location for w in folded.graph.initializer}
+    assert where == {"w0": 0, "w1": 0, "w6": 1, "w7": 1}  # 1: still beside, unread
+    onnx.load_external_data_for_model(folded, str(tmp_path))
+    np.testing.assert_allclose(run(folded, b.feeds)[0], expected, rtol=1e-5, atol=1e-5)

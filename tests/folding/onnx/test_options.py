@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bncore.folding.onnx.engine import DEFAULT_LEVELS
-from tests.folding.onnx.checks import NORM, Builder, check, fold, kinds
+from tests.folding.onnx.checks import NORM, Builder, check, fold, kinds, numpy_helper
 
 NORMS = DEFAULT_LEVELS | {"norms"}
 REBASE = DEFAULT_LEVELS | {"rebase"}
@@ -12,8 +12,6 @@ REBASE = DEFAULT_LEVELS | {"rebase"}
 
 def plain(model, op):
     """Whether all norms of a kind have gamma 1 and beta 0."""
-    from onnx import numpy_helper
-
     weights = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
     nodes = [node for node in model.graph.node if node.op_type == op]
     return all(

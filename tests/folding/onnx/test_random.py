@@ -6,7 +6,7 @@ import pytest
 
 from bncore.folding.onnx.engine import LEVELS
 from tests.folding.onnx.checks import check, fold
-from tests.folding.onnx.random_graphs import RandomGraph
+from tests.folding.onnx.random_graphs import RandomGraph, disguise
 
 SEEDS = range(60)
 # float32: ONNX Runtime has no double for most of these operators. Up to 25 operators behind each other
@@ -27,6 +27,12 @@ def test_random_graphs_compute_the_same_after_folding_with_all_options(seed):
 def test_random_graphs_compute_the_same_after_folding(seed):
     b = graph(seed)
     check(b.model(), b.feeds, relative=TOLERANCE)
+
+
+@pytest.mark.parametrize("seed", range(200, 230))
+def test_random_graphs_with_shared_and_hidden_constants(seed):
+    b = graph(seed)
+    check(disguise(b.model(), seed), b.feeds, relative=TOLERANCE, levels=frozenset(LEVELS))
 
 
 def test_random_graphs_exercise_the_moves():

@@ -33,7 +33,7 @@ def test_positive_scales_leave_an_add(activation, kernel):
     check(b.model(), b.feeds, ops=["Sigmoid", "Add", activation, "Conv"])
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["Relu", "LeakyRelu"])
 def test_mixed_signs_keep_the_norm(activation):
     b = graph(activation, [1, -1, 1, 1])
     _, result = check(b.model(), b.feeds, norms_left=1)
@@ -44,6 +44,48 @@ def test_mixed_signs_keep_the_norm(activation):
 def test_a_scale_of_zero_is_a_constant_for_the_bias(activation):
     b = graph(activation, [1, 0, 1, 0], kernel=1)
     check(b.model(), b.feeds, ops=["Sigmoid", "Add", activation, "Conv"])
+
+
+SLOPES = {"one": (1,), "per channel": (4, 1, 1), "per place": (4, 6, 6)}
+
+
+@pytest.mark.parametrize("shape", SLOPES)
+def test_prelu_lets_negative_scales_pass_with_other_slopes(shape):
+    b = Builder()
+    slope = b.const(b.rng.uniform(0.1, 2, SLOPES[shape]))
+    y = b.norm(b.node("Sigmoid", b.input(2, 4, 6, 6)), 4, sign=[1, -1, 1, -1])
+    b.output(b.conv(b.node("PRelu", y, slope), 4, 5))
+    if shape == "per place":  # the scale behind it would be one of places
+        check(b.model(), b.feeds, norms_left=1)
+    else:
+        check(b.model(), b.feeds, ops=["Sigmoid", "Add", "PRelu", "Conv"])
+
+
+@pytest.mark.parametrize("shape", ["one", "per channel"])
+def test_prelu_lets_negative_scales_pass_backward(shape):
+    b = Builder()
+    slope = b.const(b.rng.uniform(0.1, 2, SLOPES[shape]))
+    y = b.node("PRelu", b.conv(b.input(2, 3, 6, 6), 3, 4), slope)
+    b.output(b.norm(y, 4, sign=[1, -1, 1, -1], shift=False))
+    check(b.model(), b.feeds, ops=["Conv", "PRelu"])
+
+
+def test_prelu_with_a_slope_that_two_layers_share():
+    b = Builder()
+    slope = b.const(b.rng.uniform(0.1, 2, (4, 1, 1)))
+    x = b.input(2, 3, 6, 6)
+    y = b.node("PRelu", b.conv(x, 3, 4), slope)
+    y = b.norm(y, 4, sign=[1, -1, 1, -1], shift=False)
+    b.output(b.node("Sigmoid", y), b.node("PRelu", b.conv(x, 3, 4), slope))
+    check(b.model(), b.feeds, norms_left=0)
+
+
+def test_prelu_with_a_slope_that_is_computed():
+    b = Builder()
+    slope = b.node("Sigmoid", b.input(4, 1, 1))
+    y = b.norm(b.node("Sigmoid", b.input(2, 4, 6, 6)), 4, sign=-1)
+    b.output(b.conv(b.node("PRelu", y, slope), 4, 5))
+    check(b.model(), b.feeds, norms_left=1)
 
 
 def test_a_scale_of_zero_and_zero_padding_keep_the_norm():

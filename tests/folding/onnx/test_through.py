@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.folding.onnx.checks import NORM, Builder, check, kinds
+from tests.folding.onnx.checks import NORM, Builder, TensorProto, check, helper, kinds
 
 
 def pads(*numbers):
@@ -156,8 +156,6 @@ def test_places_of_maxima_that_are_read():
     y = b.conv(b.input(2, 3, 4, 6), 3, 4)
     y, places = b.node("MaxPool", y, kernel_shape=[2, 2], outputs=2)
     b.output(b.norm(y, 4, sign=1))
-    from onnx import TensorProto, helper
-
     b.outputs.append(helper.make_tensor_value_info(places, TensorProto.INT64, None))
     _, result = check(b.model(), b.feeds, norms_left=1)
     assert "places of the maxima" in result.kept[0].why
@@ -429,8 +427,6 @@ def test_what_is_not_linear_refuses(op):
 
 
 def test_cast_to_a_wider_type():
-    from onnx import TensorProto
-
     b = Builder(dtype=np.float16)
     y = b.conv(b.input(2, 3, 5, 5), 3, 4)
     y = b.node("Cast", y, to=TensorProto.FLOAT)
@@ -440,8 +436,6 @@ def test_cast_to_a_wider_type():
 
 
 def test_cast_to_a_narrower_type_refuses():
-    from onnx import TensorProto
-
     b = Builder()
     y = b.conv(b.input(2, 3, 5, 5), 3, 4)
     y = b.node("Cast", y, to=TensorProto.FLOAT16)

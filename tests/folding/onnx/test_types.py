@@ -1,12 +1,19 @@
 """Half precision, bfloat16, double: arithmetic in float64, one rounding, refusals where the type ends."""
 
-import ml_dtypes
 import numpy as np
-import onnx.helper
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
-from tests.folding.onnx.checks import NORM, Builder, check, fold, kinds
+from tests.folding.onnx.checks import (
+    NORM,
+    Builder,
+    TensorProto,
+    check,
+    fold,
+    helper,
+    kinds,
+    numpy_helper,
+    onnx,
+)  # fmt: skip
 
 
 def weights(model):
@@ -78,6 +85,7 @@ def test_float64():
 
 def test_bfloat16():
     """ONNX Runtime has no bfloat16 convolution on CPUs: the weights are compared with the formula."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
     b = conv_norm(Builder(opset=22, ir_version=10))
     model = b.model()
     for w in model.graph.initializer:
@@ -112,6 +120,16 @@ def test_half_precision_in_front_of_a_convolution():
     y = b.norm(b.node("Sigmoid", b.input(2, 4, 5, 5)), 4)
     b.output(b.conv(y, 4, 3, 3, 3))
     check(b.model(), b.feeds, ops=["Sigmoid", "Conv"])
+
+
+def test_half_precision_with_a_mean_far_away_keeps_the_norm():
+    """Some ten standard deviations are what three digits can bear."""
+    b = Builder(dtype=np.float16)
+    y = b.node("Sigmoid", b.input(2, 4, 5, 5))
+    parts = [b.const(np.full(4, v)) for v in (1.0, 0.0, 30.0, 1.0)]
+    b.output(b.conv(b.node(NORM, y, *parts), 4, 3))
+    _, result = check(b.model(), b.feeds, norms_left=1)
+    assert "precision" in result.kept[0].why
 
 
 def test_integers_are_left_alone():

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ...algebra import FoldRefused, check_forward
+from ...algebra import FoldRefused
 from .. import affine_nodes
 from ..graph import Node
 from ..labels import Label
 from ..program import Program
 from ..rewrites import RULES
-from ..store import dtype_of
 from ..walk import Edit, Walk
 
-__all__ = ["Move", "Plan", "judge_center", "signal_of"]
+__all__ = ["Move", "Plan", "signal_of"]
 
 
 @dataclass(eq=False)
@@ -93,8 +92,3 @@ def signal_of(walk: Walk, node: Node) -> int:
     if index is None:
         raise FoldRefused("it has no constant operand")
     return index
-
-
-def judge_center(walk: Walk, node: Node, label: Label) -> None:
-    """A mean far away is to be subtracted in the norm's own way: an Add that is left would go on later."""
-    check_forward(label.affine, dtype_of(walk.data_type(node.outputs[0])))

@@ -19,7 +19,7 @@ from ..labels import Label
 from ..rewrites import concat
 from ..rewrites.elementwise import away, becomes
 from ..walk import Edit, Walk
-from .plan import Move, judge_center, signal_of
+from .plan import Move, signal_of
 
 __all__ = ["BESIDE", "REBASE"]
 
@@ -128,7 +128,7 @@ class _Stream:
 
 
 def rebase(walk: Walk, node: Node, label: Label, *, single: bool = False) -> list[Edit]:
-    judge_center(walk, node, label)
+    walk.judge_center(node.outputs[0], label)
     if (label.affine.scale == 0).any():
         raise FoldRefused("a channel has scale 0")
     index = signal_of(walk, node)

@@ -6,13 +6,13 @@ from ..graph import Node
 from ..labels import Label
 from ..rewrites.elementwise import becomes
 from ..walk import Edit, Walk
-from .plan import Move, judge_center, signal_of
+from .plan import Move, signal_of
 
 __all__ = ["MOVE"]
 
 
 def scale_backward(walk: Walk, node: Node, label: Label) -> list[Edit]:
-    judge_center(walk, node, label)
+    walk.judge_center(node.outputs[0], label)
     x = node.input(signal_of(walk, node))
     return [*walk.backward(x, label.scales()), becomes(walk, node, label.shifts())]
 

@@ -10,13 +10,13 @@ from ..graph import Node
 from ..labels import Label
 from ..rewrites.elementwise import becomes
 from ..walk import Edit, Walk
-from .plan import Move, judge_center
+from .plan import Move
 
 __all__ = ["MOVE"]
 
 
 def scale_forward(walk: Walk, node: Node, label: Label) -> list[Edit]:
-    judge_center(walk, node, label)
+    walk.judge_center(node.outputs[0], label)
     inner, outer = label.split_shift()
     return [*walk.forward(node.outputs[0], outer), becomes(walk, node, inner)]
 

@@ -10,6 +10,7 @@ import numpy as np
 from ...algebra import FoldRefused
 from ..graph import Node
 from ..labels import Label
+from ..store import DOUBLE
 from ..walk import Edit, Rule, Walk
 
 __all__ = ["RULE"]
@@ -38,6 +39,8 @@ def _numbers(node: Node, label: Label) -> tuple[float, float]:
 def _moved(walk: Walk, node: Node, scale: float, offset: float) -> Edit:
     edit = walk.edit(node)
     if walk.program.opset < 11:
+        if walk.data_type(node.input(0)) == DOUBLE:
+            raise FoldRefused(f"the bounds of {node.name} are no doubles")
         for name in ("min", "max"):
             bound = node.attribute(name)
             if bound is not None and abs(bound) < np.finfo(np.float32).max:

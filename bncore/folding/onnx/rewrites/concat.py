@@ -12,6 +12,7 @@ from .. import affine_nodes
 from ..graph import Node
 from ..labels import Label
 from ..program import Program
+from ..store import BFLOAT16
 from ..walk import Edit, Rule, Walk
 
 __all__ = ["RULE", "parts", "widened"]
@@ -83,18 +84,21 @@ def _norm_of_its_own(walk: Walk, node: Node, index: int, label: Label) -> Edit:
     """A node for the part of one branch, made of a Mul so that the cheapest kind can take its place."""
     program, value = walk.program, node.input(index)
     data_type = walk.data_type(value)
-    program.constants.judge(lambda: label.scale, data_type, "scale")
-    kind = _kind(walk, value, label)
+    for part in (*label.arrays(), label.offset):
+        program.constants.judge(lambda part=part: part, data_type, "scale")  # type: ignore[misc]
+    kind = _kind(walk, value, label, data_type)
     edit = Edit(program, node, affine_nodes.COST[kind] * walk.relative(value))
     edit.changes.append(lambda: _insert(program, node, index, label, data_type, walk))
     return edit
 
 
-def _kind(walk: Walk, value: str, label: Label) -> str:
+def _kind(walk: Walk, value: str, label: Label, data_type: int) -> str:
     if label.only_scales or label.only_shifts:
         return "Mul"
     if label.rank < 2 or any(axis != 1 for axis in label.axes):
         raise FoldRefused("what is left of it would need two nodes")
+    if data_type == BFLOAT16 and walk.program.opset < 14:
+        raise FoldRefused("batch norms of bfloat16 need opset 14")
     walk.sizes(value, [1])
     return "BatchNormalization"
 

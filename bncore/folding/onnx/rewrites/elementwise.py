@@ -60,6 +60,7 @@ def _scale_away(walk: Walk, node: Node, x: str, combined: Label) -> list[Edit]:
     """Where the shift cannot go along, e.g. a map over positions: ``s·x`` goes, ``+ t`` stays."""
     if combined.only_shifts or combined.only_scales:
         raise FoldRefused("there is nothing to part")
+    walk.judge_center(node.outputs[0], combined)
     edits = walk.backward(x, combined.scales().compact())
     return [*edits, becomes(walk, node, combined.shifts())]
 

@@ -9,6 +9,7 @@ import numpy as np
 from ...algebra import FoldRefused
 from ..graph import Node
 from ..labels import Label
+from ..store import DOUBLE
 from ..walk import Edit, Rule, Walk
 
 __all__ = ["RULE"]
@@ -100,6 +101,8 @@ def _new_value(walk: Walk, node: Node, label: Label) -> list[Edit]:
         return []
     edit = walk.edit(node)
     if walk.program.opset < 11:
+        if walk.data_type(node.input(0)) == DOUBLE:
+            raise FoldRefused(f"the border of {node.name} is no double")
         edit.changes.append(lambda: node.set_attribute("value", new))
     else:
         edit.put(2, np.array(new), walk.data_type(node.input(0)), "border")

@@ -1,5 +1,5 @@
-"""ReLU, LeakyReLU, PReLU: ``relu(s·x) = s·relu(x)`` for s > 0; no shift passes. A channel of scale 0 is a constant, and
-passes as the constant its activation gives.
+"""ReLU, LeakyReLU: ``relu(s·x) = s·relu(x)`` for s > 0; no shift passes. A channel of scale 0 is a constant, and passes as
+the constant its activation gives. PReLU with a scale below 0: prelu.py.
 """
 
 from __future__ import annotations
@@ -22,13 +22,9 @@ def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
 
 
 def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
-    if index != 0:
-        raise FoldRefused(f"it is the slope of {node.name}")
     affine = _judge(node, label)
     constant = affine.shift
     if (constant < 0).any():
-        if node.op == "PRelu":
-            raise FoldRefused(f"{node.name} maps the constant of a channel of scale 0")
         slope = float(node.attribute("alpha", 0.01)) if node.op == "LeakyRelu" else 0.0
         constant = np.where(constant < 0, slope * constant, constant)
     passed = Affine(affine.scale, np.zeros_like(constant), constant)
@@ -45,4 +41,4 @@ def _judge(node: Node, label: Label) -> Affine:
     return Affine(scale, np.zeros_like(scale), np.where(scale == 0, label.affine.shift, 0.0))
 
 
-RULE = Rule("ReLU", "relu", ("Relu", "LeakyRelu", "PRelu"), backward, forward)
+RULE = Rule("ReLU", "relu", ("Relu", "LeakyRelu"), backward, forward)
