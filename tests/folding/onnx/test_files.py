@@ -542,7 +542,7 @@ def test_a_store_of_its_own_is_asked_for_values():
 def test_tensors_that_lie_in_other_files(tmp_path):
     """The model is folded without its weights; only what is asked for is read."""
 
-    class Beside(engine.MemoryStore):
+    class Beside(engine.Store):
         def read(self, tensor):
             return numpy_helper.to_array(tensor, base_dir=str(tmp_path))
 
