@@ -81,6 +81,13 @@ class ModelFold:
     norms_after: int = 0
 
 
+class _Pass(NamedTuple):
+    """A fold of a model as it was; whether graphs had bodies that read of what is around them."""
+
+    fold: ModelFold
+    bodies: bool
+
+
 def fold_model(
     model: onnx.ModelProto,
     store: Store | None = None,
@@ -114,14 +121,31 @@ def fold_model(
     if unknown:
         raise ValueError(f"levels must be of {', '.join(LEVELS)}, got {', '.join(unknown)}")
     target = functions.written_out(model)
-    program = Program(target, store or Store())
-    result = _Engine(program, levels, limit).run()
+    store = store or Store()
+    result, bodies = _fold_once(target, store, levels, limit)
+    last = result
+    # what a body, or one that is gone, read of the graphs around it may be free now
+    while bodies and last.applied and len(result.applied) != limit:
+        rest = None if limit is None else limit - len(result.applied)
+        last, bodies = _fold_once(target, store, levels, rest)
+        result = ModelFold(
+            result.applied + last.applied, last.kept, result.norms_before, last.norms_after
+        )
     result.kept += functions.kept_inside(target)
+    if result.applied and target is not model:
+        model.CopyFrom(target)
+    return result
+
+
+def _fold_once(
+    model: onnx.ModelProto, store: Store, levels: frozenset[str], limit: int | None
+) -> _Pass:
+    program = Program(model, store)
+    bodies = bool(program.main.children)
+    result = _Engine(program, levels, limit).run()
     if result.applied:
         program.finish()
-        if target is not model:
-            model.CopyFrom(target)
-    return result
+    return _Pass(result, bodies)
 
 
 class _Engine:

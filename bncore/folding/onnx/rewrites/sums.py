@@ -23,11 +23,23 @@ def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
     names = node.inputs
     if node.op == "Mean":
         return [e for i in range(len(names)) for e in _into(walk, node, i, label)]
+    if node.op != "Sub" and len(set(names)) == 1:
+        return _into_the_only_value(walk, node, label)
     taker, edits = (None, []) if label.only_scales else _into_one(walk, node, label)
     for i in range(len(names)):
         if i != taker:
             edits += _into(walk, node, i, label.scales())
     return edits
+
+
+def _into_the_only_value(walk: Walk, node: Node, label: Label) -> list[Edit]:
+    """A value that is added to itself n times takes the scale, and an nth of the shift."""
+    name, times, graph = node.input(0), len(node.inputs), walk.graph
+    if graph.pins[name] or len(graph.data_readers(name)) != times or name not in graph.producer:
+        raise FoldRefused(f"{name}, the only summand of {node.name}, has other readers")
+    affine = label.affine
+    part = Label(Affine(affine.scale, affine.center / times, affine.shift / times), label.shape)
+    return walk.backward_through(name, part)
 
 
 def _into_one(walk: Walk, node: Node, label: Label) -> tuple[int, list[Edit]]:
