@@ -6,6 +6,8 @@ of sizes, or None for what is not known.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +86,7 @@ def _entries(program: Program, graph: Graph, name: str, depth: int) -> Entries |
         return first
     if node.op in ("Gather", "Slice"):
         return _chosen(node, first, parts[1:])
-    if node.op in ("Add", "Sub", "Mul", "Div"):
+    if node.op in COMPUTED:
         return _computed(node, first, parts[1])
     return None
 
@@ -108,8 +110,20 @@ def _computed(node: Node, a: Entries, b: Entries | None) -> Entries | None:
         return None
     results: Entries = []
     for x, y in zip(a, b, strict=True):
-        if not isinstance(x, int) or not isinstance(y, int) or (node.op == "Div" and y == 0):
-            results.append(None)
-        else:
-            results.append({"Add": x + y, "Sub": x - y, "Mul": x * y}.get(node.op, x // (y or 1)))
+        known = isinstance(x, int) and isinstance(y, int)
+        results.append(COMPUTED[node.op](x, y) if known else None)
     return results
+
+
+def _whole(operation: Callable[[int, int], int]) -> Callable[[int, int], int | None]:
+    """A division of sizes; None by 0."""
+    return lambda x, y: operation(x, y) if y else None
+
+
+COMPUTED: dict[str, Callable[[Any, Any], int | None]] = {
+    "Add": operator.add,
+    "Sub": operator.sub,
+    "Mul": operator.mul,
+    "Div": _whole(operator.floordiv),
+    "Mod": _whole(operator.mod),
+}
