@@ -42,6 +42,8 @@ class _Stream:
     def assign(self, value: str, label: Label) -> None:
         known = self.labels.get(value)
         if known is not None:
+            if known.is_identity and label.is_identity:
+                return
             pairs = zip(known.arrays(), label.arrays(), strict=True)
             if known.shape != label.shape or any((a != b).any() for a, b in pairs):
                 raise FoldRefused(f"{value} would need two bases")
@@ -100,7 +102,8 @@ class _Stream:
             rank = len(self.walk.shape(node.outputs[0]))
             if rank != label.rank:
                 raise FoldRefused(f"{value} is broadcast in {node.name}")
-            self.assign(node.outputs[0], label)
+            if not self._is_balanced(node, index, label):
+                self.assign(node.outputs[0], label)
         elif node.op == "Concat":
             # a base that it has already must give this value the same; its own turn compares them
             if node.outputs[0] not in self.labels:
@@ -113,6 +116,24 @@ class _Stream:
             self.edits.append(becomes(self.walk, node, composed))
         else:
             self.edits += self.walk.forward_into(node, index, label.inverse())
+
+    def _is_balanced(self, node: Node, index: int, label: Label) -> bool:
+        """Whether another summand could take a shift away again, at no cost: the sum keeps its base then."""
+        if not label.only_shifts or node.outputs[0] in self.labels:
+            return False
+        back = label.inverse()
+        for i, name in enumerate(node.inputs):
+            if i == index or self._is_shared(name):
+                continue
+            try:
+                edits = self.walk.backward(name, back.fitted(self.walk.shape(name)))
+            except FoldRefused:
+                continue
+            if sum(edit.cost for edit in edits) <= 0:
+                self.edits += edits
+                self.labels[node.outputs[0]] = Label.identity(label.rank)
+                return True
+        return False
 
     def _judge_choice(self, other: Label) -> None:
         """Refuse if another reader's scales are farther from 0: its turn comes."""
