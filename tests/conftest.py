@@ -35,19 +35,26 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
-# Folding of other programs' models never reaches the core: the run that leaves the choice of backend alone has these tests.
-WITHOUT_CORE = ("folding/onnx", "folding/onnx_files", "folding/state", "folding/test_zoo.py",
-                "folding/test_zoo_itself.py", "folding/test_random_onnx_graphs.py",
-                "folding/test_torch_exports.py")  # fmt: skip
+# Folding of other programs' models never reaches the core, and that benchmarks run at all is seen once: the run that leaves
+# the choice of backend alone has these tests.
+ONCE = (
+    "folding/onnx",
+    "folding/onnx_files",
+    "folding/state",
+    "folding/test_random_onnx_graphs.py",
+    "folding/test_torch_exports.py",
+    "folding/test_zoo.py",
+    "folding/test_zoo_itself.py",
+    "test_benchmarks.py",
+    "test_fold_benchmark.py",
+)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Nothing that would run the same again with BNCORE_BACKEND or BNCORE_ISA; None leaves the rest to pytest."""
     chosen = os.environ.get("BNCORE_BACKEND") or os.environ.get("BNCORE_ISA")
     tests = Path(__file__).parent
-    return (
-        True if chosen and any(collection_path == tests / name for name in WITHOUT_CORE) else None
-    )
+    return True if chosen and any(collection_path == tests / name for name in ONCE) else None
 
 
 def _variants() -> list[str]:
