@@ -122,6 +122,15 @@ def test_parallel_convolutions_that_see_other_places(how):
     assert not result.applied
 
 
+def test_parallel_convolutions_whose_kernels_lie_beside_each_other():
+    b = Builder()
+    x = b.input(2, 4, 7, 7)
+    large = b.conv(x, 4, 3, 3, 3, pads=[0, 0, 3, 3])
+    b.output(b.node("Relu", b.node("Add", large, b.conv(x, 4, 3, pads=[1, 1, 0, 0]))))
+    _, result = check(b.model(), b.feeds, levels=NORMS)
+    assert not result.applied
+
+
 def test_parallel_convolutions_of_which_one_is_read_elsewhere():
     b = Builder()
     x = b.input(2, 4, 7, 7)
