@@ -238,6 +238,19 @@ def test_a_stream_that_is_an_output_has_no_other_base():
     assert kinds(folded) == kinds(default)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("meet", ["Concat", "Add"])
+def test_a_stream_that_meets_itself_keeps_its_base(meet, sign):
+    """x and x + f, joined: the sum would have the shift twice, the concatenation in one part only."""
+    b = Builder()
+    x = b.conv(b.input(2, 3, 6, 6), 3, 4)
+    y = b.node("Add", x, b.conv(b.node("Relu", b.norm(x, 4, sign=sign)), 4, 4))
+    y = b.node(meet, *((x, y) if sign > 0 else (y, x)), **({"axis": 1} if meet == "Concat" else {}))
+    channels = 8 if meet == "Concat" else 4
+    b.output(b.node("Relu", b.norm(y, channels, sign=sign)))
+    check(b.model(), b.feeds, levels=REBASE)
+
+
 def test_a_value_that_is_concatenated_with_itself_has_no_other_base():
     b = Builder()
     y = b.conv(b.input(2, 3, 6, 6), 3, 4)
