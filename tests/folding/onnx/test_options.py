@@ -86,9 +86,58 @@ def test_identity_branch(kernel, groups):
     two = b.norm(b.conv(x, 4, 4, bias=False), 4)
     y = b.node("Add", b.node("Add", one, two), b.norm(x, 4))
     b.output(b.node("Relu", y))
-    # depthwise convolutions of single taps are maps of channels as well, and join the other one
-    ops = ["Conv", "Relu"] if groups == 4 and kernel == (1, 1) else ["Conv", "Conv", "Add", "Relu"]
+    # with groups the two convolutions see different channels, but depthwise single taps are maps as well
+    joined = groups == 1 or (groups == 4 and kernel == (1, 1))
+    ops = ["Conv", "Relu"] if joined else ["Conv", "Conv", "Add", "Relu"]
     check(b.model(), b.feeds, ops=ops, levels=NORMS)
+
+
+def test_branches_of_repvgg_become_one_convolution():
+    b = Builder()
+    x = b.input(2, 4, 7, 7)
+    how = {"strides": [2, 2], "groups": 2, "bias": False}
+    one = b.norm(b.conv(x, 4, 6, 3, 3, pads=[1] * 4, **how), 6)
+    two = b.norm(b.conv(x, 4, 6, **how), 6)
+    b.output(b.node("Relu", b.node("Add", two, one)))
+    check(b.model(), b.feeds, ops=["Conv", "Conv", "Add", "Relu"])
+    check(b.model(), b.feeds, ops=["Conv", "Relu"], levels=NORMS)
+
+
+@pytest.mark.parametrize("pads", [[1, 1, 1, 1], [0, 0, 2, 2], [2, 1, 0, 1]])
+def test_parallel_convolutions_with_padding_on_one_side(pads):
+    b = Builder()
+    x = b.input(2, 4, 7, 7)
+    y = b.node("Add", b.conv(x, 4, 3, 3, 3, pads=pads), b.conv(x, 4, 3))
+    b.output(b.node("Relu", y))
+    check(b.model(), b.feeds, ops=["Conv", "Relu"], levels=NORMS)
+
+
+@pytest.mark.parametrize("how", [{"dilations": [2, 2], "pads": [2] * 4}, {"groups": 2, "pads": [1] * 4},
+                                 {"auto_pad": "SAME_UPPER"}])  # fmt: skip
+def test_parallel_convolutions_that_see_other_places(how):
+    b = Builder()
+    x = b.input(2, 4, 7, 7)
+    b.output(b.node("Relu", b.node("Add", b.conv(x, 4, 4, 3, 3, **how), b.conv(x, 4, 4))))
+    _, result = check(b.model(), b.feeds, levels=NORMS)
+    assert not result.applied
+
+
+def test_parallel_convolutions_whose_kernels_lie_beside_each_other():
+    b = Builder()
+    x = b.input(2, 4, 7, 7)
+    large = b.conv(x, 4, 3, 3, 3, pads=[0, 0, 3, 3])
+    b.output(b.node("Relu", b.node("Add", large, b.conv(x, 4, 3, pads=[1, 1, 0, 0]))))
+    _, result = check(b.model(), b.feeds, levels=NORMS)
+    assert not result.applied
+
+
+def test_parallel_convolutions_of_which_one_is_read_elsewhere():
+    b = Builder()
+    x = b.input(2, 4, 7, 7)
+    y = b.conv(x, 4, 3, 3, 3, pads=[1] * 4)
+    b.output(b.node("Relu", b.node("Add", y, b.conv(x, 4, 3))), b.node("Sigmoid", y))
+    _, result = check(b.model(), b.feeds, levels=NORMS)
+    assert not result.applied
 
 
 @pytest.mark.parametrize("how", [{"strides": [2, 2]}, {"pads": [2, 2, 0, 0]}])
@@ -187,6 +236,19 @@ def test_a_stream_that_is_an_output_has_no_other_base():
     default, _ = fold(b.model())
     folded, _ = check(b.model(), b.feeds, levels=REBASE)
     assert kinds(folded) == kinds(default)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("meet", ["Concat", "Add"])
+def test_a_stream_that_meets_itself_keeps_its_base(meet, sign):
+    """x and x + f, joined: the sum would have the shift twice, the concatenation in one part only."""
+    b = Builder()
+    x = b.conv(b.input(2, 3, 6, 6), 3, 4)
+    y = b.node("Add", x, b.conv(b.node("Relu", b.norm(x, 4, sign=sign)), 4, 4))
+    y = b.node(meet, *((x, y) if sign > 0 else (y, x)), **({"axis": 1} if meet == "Concat" else {}))
+    channels = 8 if meet == "Concat" else 4
+    b.output(b.node("Relu", b.norm(y, channels, sign=sign)))
+    check(b.model(), b.feeds, levels=REBASE)
 
 
 def test_a_value_that_is_concatenated_with_itself_has_no_other_base():

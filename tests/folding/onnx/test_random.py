@@ -7,6 +7,7 @@ import pytest
 from bncore.folding.onnx.engine import LEVELS
 from tests.folding.onnx.checks import check, fold
 from tests.folding.onnx.random_graphs import RandomGraph, disguise
+from tests.folding.onnx.random_streams import RandomStreams
 
 SEEDS = range(60)
 # float32: ONNX Runtime has no double for most of these operators. Up to 25 operators behind each other
@@ -33,6 +34,20 @@ def test_random_graphs_compute_the_same_after_folding(seed):
 def test_random_graphs_with_shared_and_hidden_constants(seed):
     b = graph(seed)
     check(disguise(b.model(), seed), b.feeds, relative=TOLERANCE, levels=frozenset(LEVELS))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_streams(seed):
+    b = RandomStreams(seed).build(3 + seed % 12)
+    check(b.model(), b.feeds, relative=TOLERANCE, levels=frozenset(LEVELS))
+
+
+def test_random_streams_have_other_bases():
+    rules = Counter()
+    for seed in range(60):
+        _, result = fold(RandomStreams(seed).build(3 + seed % 12).model(), levels=frozenset(LEVELS))
+        rules.update(applied.rule.partition(":")[0] for applied in result.applied)
+    assert rules["rebase"] > 3 and rules["two norms of one value"] > 2, rules
 
 
 def test_random_graphs_exercise_the_moves():

@@ -409,6 +409,13 @@ def test_clip_with_one_scale_for_all_channels():
     check(b.model(), b.feeds, ops=["Conv", "Clip"])
 
 
+def test_clip_with_a_negative_scale():
+    b = Builder()
+    y = b.node("Clip", b.conv(b.input(2, 3, 5, 5), 3, 4), b.const(0.0), b.const(6.0))
+    b.output(b.node("Mul", y, b.const(-0.25)))
+    check(b.model(), b.feeds, ops=["Conv", "Clip", "Mul"])
+
+
 def test_clip_with_scales_of_their_own():
     b = Builder()
     y = b.node("Clip", b.conv(b.input(2, 3, 5, 5), 3, 4), b.const(0.0), b.const(6.0))

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from . import both_ways, identity_branch, other_norms, scale_backward, scale_forward, shift_backward
+from . import (
+    both_ways,
+    identity_branch,
+    other_norms,
+    parallel,
+    scale_backward,
+    scale_forward,
+    shift_backward,
+)
 from .plan import Move, Plan
 from .rebase import BESIDE, REBASE
 from .whole import BACKWARD, FORWARD, FORWARD_WITH_A_MAP, IDENTITY, IN_PART
@@ -24,6 +32,6 @@ ROUNDS: tuple[tuple[Stage, ...], ...] = (
             IN_PART,
         ),
     ),
-    ((identity_branch.MOVE,), (BESIDE,), (other_norms.MOVE,)),
+    ((identity_branch.MOVE,), (parallel.MOVE,), (BESIDE,), (other_norms.MOVE,)),
     ((REBASE,),),
 )

@@ -37,23 +37,19 @@ class _Stream:
     labels: dict[str, Label] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
+    given: list[tuple[str, Label, bool]] = field(default_factory=list)
     condition: float = 1.0
 
     def assign(self, value: str, label: Label) -> None:
+        if label.is_identity:
+            return
         known = self.labels.get(value)
         if known is not None:
-            if known.is_identity and label.is_identity:
-                return
-            pairs = zip(known.arrays(), label.arrays(), strict=True)
-            if known.shape != label.shape or any((a != b).any() for a, b in pairs):
-                raise FoldRefused(f"{value} would need two bases")
-            return
-        if label.is_identity:  # what demands it must find it so later, too
-            self.labels[value] = label
+            _judge_same(value, known, label)
             return
         if self.walk.graph.pins[value]:
             raise FoldRefused(f"{value} is an output of the graph, or read in a body")
-        if self.single and not all(label.is_identity for label in self.labels.values()):
+        if self.single and self.labels:
             raise FoldRefused("it is a stream, not one value")
         self.labels[value] = label
         self.waiting.append(value)
@@ -65,6 +61,17 @@ class _Stream:
             for node, index in self.walk.readers(value):
                 if node is not self.start:
                     self._read(node, index, value)
+        self._judge_operands()
+
+    def _judge_operands(self) -> None:
+        """What sums and concatenations counted on must be what their operands got in the end: a stream
+        may meet itself.
+        """
+        for name, label, assigned in self.given:
+            if name in self.labels:
+                if not assigned:
+                    raise FoldRefused(f"{name} would need two bases")
+                _judge_same(name, self.labels[name], label)
 
     def _write(self, value: str) -> None:
         walk, label = self.walk, self.labels[value]
@@ -84,6 +91,7 @@ class _Stream:
         shared = [i for i, name in enumerate(node.inputs) if self._is_shared(name)]
         if not shared:
             self.edits += self.walk.backward_through(node.outputs[0], label)
+            self.given += [(name, label, False) for name in node.inputs]
             return
         first = next((i for i in shared if node.input(i) in self.labels), shared[0])
         for i, name in enumerate(node.inputs):
@@ -91,7 +99,9 @@ class _Stream:
             self._into(name, part.fitted(self.walk.shape(name)))
 
     def _into(self, name: str, label: Label) -> None:
-        if self._is_shared(name):
+        shared = self._is_shared(name)
+        self.given.append((name, label, shared))
+        if shared:
             self.assign(name, label)
         else:
             self.edits += self.walk.backward(name, label)
@@ -105,7 +115,7 @@ class _Stream:
             if not self._is_balanced(node, index, label):
                 self.assign(node.outputs[0], label)
         elif node.op == "Concat":
-            # a base that it has already must give this value the same; its own turn compares them
+            # a base that it has already is compared in the end
             if node.outputs[0] not in self.labels:
                 self.assign(node.outputs[0], concat.widened(self.walk, node, index, label))
         elif affine_nodes.is_label(self.walk.program, node) and node.op != "Conv":
@@ -119,7 +129,8 @@ class _Stream:
 
     def _is_balanced(self, node: Node, index: int, label: Label) -> bool:
         """Whether another summand could take a shift away again, at no cost: the sum keeps its base then."""
-        if not label.only_shifts or node.outputs[0] in self.labels:
+        total = node.outputs[0]
+        if not label.only_shifts or total in self.labels:
             return False
         back = label.inverse()
         for i, name in enumerate(node.inputs):
@@ -131,7 +142,7 @@ class _Stream:
                 continue
             if sum(edit.cost for edit in edits) <= 0:
                 self.edits += edits
-                self.labels[node.outputs[0]] = Label.identity(label.rank)
+                self.given += [(name, back, False), (total, Label.identity(label.rank), False)]
                 return True
         return False
 
@@ -146,6 +157,12 @@ class _Stream:
 
     def _is_shared(self, name: str) -> bool:
         return name in self.labels or len(self.walk.graph.data_readers(name)) > 1
+
+
+def _judge_same(value: str, one: Label, other: Label) -> None:
+    pairs = zip(one.arrays(), other.arrays(), strict=True)
+    if one.shape != other.shape or any((a != b).any() for a, b in pairs):
+        raise FoldRefused(f"{value} would need two bases")
 
 
 def rebase(walk: Walk, node: Node, label: Label, *, single: bool = False) -> list[Edit]:
