@@ -129,7 +129,11 @@ def arcface(g: Graph) -> None:
     why="the norm on the identity branch is read by an Add; merging it into a parallel "
     "convolution's centre tap is an option (norms), and its shift alone going there leaves a Mul",
     inputs=BATCH,
-    optional={"norms": Minimum(0, -2, "the identity's norm in a centre tap, an Add less each")},
+    optional={
+        "norms": Minimum(
+            0, -6, "the identity's norm in a centre tap, and parallel branches in one convolution"
+        )
+    },
 )
 def repvgg(g: Graph) -> None:
     """As trained: three branches, of which the third is a norm alone."""
