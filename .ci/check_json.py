@@ -29,6 +29,7 @@ def main(folder: Path) -> None:
     assert said["lstm"]["test_accuracy"] > 0.95, said["lstm"]["test_accuracy"]
     assert said["fold-lstm"]["fold"]["agree"] is True
     assert said["fold-lstm"]["fold"]["norms_left"] == 0
+    assert said["inspect"]["norms"] == said["inspect"]["foldable"] == 3
     stats = said["stats"]
     assert stats["count"] == 100_000 and len(stats["features"]) == 4
     assert all(abs(mean - 1e4) < 0.02 for mean in stats["mean"]), stats["mean"]
