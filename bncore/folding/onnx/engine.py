@@ -16,7 +16,7 @@ from . import functions
 from .graph import Node
 from .moves import ROUNDS, Move, Plan
 from .program import Program
-from .store import MemoryStore, Store
+from .store import Store
 
 if TYPE_CHECKING:
     import onnx
@@ -114,7 +114,7 @@ def fold_model(
     if unknown:
         raise ValueError(f"levels must be of {', '.join(LEVELS)}, got {', '.join(unknown)}")
     target = functions.written_out(model)
-    program = Program(target, store or MemoryStore())
+    program = Program(target, store or Store())
     result = _Engine(program, levels, limit).run()
     result.kept += functions.kept_inside(target)
     if result.applied:

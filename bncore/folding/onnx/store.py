@@ -5,7 +5,7 @@ The in-memory store; one that leaves tensors in their files has the same two met
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,31 +14,23 @@ from ...support.extras import require
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["FLOATS", "MemoryStore", "Store", "dtype_of"]
+__all__ = ["FLOATS", "Store", "dtype_of"]
 
 FLOAT, FLOAT16, DOUBLE, BFLOAT16 = 1, 10, 11, 16  # TensorProto.DataType
 FLOATS = (FLOAT, FLOAT16, DOUBLE, BFLOAT16)
 
 
-class Store(Protocol):
-    """Where the values of tensors lie."""
-
-    def read(self, tensor: onnx.TensorProto) -> np.ndarray:
-        """The tensor's values in its own dtype."""
-
-    def write(self, name: str, values: np.ndarray, data_type: int) -> onnx.TensorProto:
-        """A tensor of values that are rounded to the storage type already."""
-
-
-class MemoryStore:
+class Store:
     """Everything in memory."""
 
     def read(self, tensor: onnx.TensorProto) -> np.ndarray:
+        """The tensor's values in its own dtype."""
         from onnx import numpy_helper
 
         return np.asarray(numpy_helper.to_array(tensor))
 
     def write(self, name: str, values: np.ndarray, data_type: int) -> onnx.TensorProto:
+        """A tensor of values that are rounded to the storage type already."""
         import onnx
 
         little = values.astype(values.dtype.newbyteorder("<"), copy=False)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bncore.folding.onnx import engine
+from bncore.folding.onnx.store import Store
 from tests.folding.onnx.checks import (
     NORM,
     Builder,
@@ -522,7 +523,7 @@ def test_a_model_without_norms_is_not_touched():
 
 
 def test_a_store_of_its_own_is_asked_for_values():
-    class Counting(engine.MemoryStore):
+    class Counting(Store):
         read_names, written = (), ()
 
         def read(self, tensor):
@@ -542,7 +543,7 @@ def test_a_store_of_its_own_is_asked_for_values():
 def test_tensors_that_lie_in_other_files(tmp_path):
     """The model is folded without its weights; only what is asked for is read."""
 
-    class Beside(engine.MemoryStore):
+    class Beside(Store):
         def read(self, tensor):
             return numpy_helper.to_array(tensor, base_dir=str(tmp_path))
 
