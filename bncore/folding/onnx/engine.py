@@ -1,7 +1,8 @@
 """The folding engine: asks the moves about every label node until none of them wins anything.
 
-Rounds: all that folds backward without a rest, then forward, then what leaves a rest; after any success from the
-start. The sum of costs falls with every plan, so it ends; nothing depends on hashes or time, so it ends the same way.
+Rounds: all that folds backward without a rest, then forward, then what leaves a rest; after any
+success from the start. The sum of costs falls with every plan, so it ends; nothing depends on
+hashes or time, so it ends the same way.
 """
 
 from __future__ import annotations

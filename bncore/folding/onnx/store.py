@@ -1,6 +1,7 @@
 """Values of tensors: read from a TensorProto, written into a new one.
 
-The in-memory store; one that leaves tensors in their files has the same two methods. No algebra here.
+The in-memory store; one that leaves tensors in their files has the same two methods. No algebra
+here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A walk from a label to everything that has to change so that the label's node can go.
 
 Backward: a value's producer shall give ``label(v)``. Forward: a value's readers shall treat v as
-``label(v)``. Each operator's rule (rewrites/) takes the label, hands it on, or refuses with a reason; a
-walk collects edits and changes nothing, so that a refusal anywhere leaves the model as it was.
+``label(v)``. Each operator's rule (rewrites/) takes the label, hands it on, or refuses with a
+reason; a walk collects edits and changes nothing, so that a refusal anywhere leaves the model as
+it was.
 """
 
 from __future__ import annotations
