@@ -1,7 +1,8 @@
 """Values of small constant expressions: what exporters write where an initializer was expected.
 
-A table of operators on arrays; whatever is not in it is no constant (but for Shape and CastLike, which look at shapes and
-types of values: constants.py). Not a runtime: no sums, nothing that could round differently from one.
+A table of operators on arrays; whatever is not in it is no constant (but for Shape and CastLike,
+which look at shapes and types of values: constants.py). Not a runtime: no sums, nothing that
+could round differently from one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Shapes that a graph computes itself: Shape, Gather, Unsqueeze, Concat, and then Reshape.
 
-ONNX's inference follows these from opset 13 on; files of older exporters are full of them. Entries are sizes, names
-of sizes, or None for what is not known.
+ONNX's inference follows these from opset 13 on; files of older exporters are full of them.
+Entries are sizes, names of sizes, or None for what is not known.
 """
 
 from __future__ import annotations

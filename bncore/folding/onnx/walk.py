@@ -1,8 +1,9 @@
 """A walk from a label to everything that has to change so that the label's node can go.
 
 Backward: a value's producer shall give ``label(v)``. Forward: a value's readers shall treat v as
-``label(v)``. Each operator's rule (rewrites/) takes the label, hands it on, or refuses with a reason; a
-walk collects edits and changes nothing, so that a refusal anywhere leaves the model as it was.
+``label(v)``. Each operator's rule (rewrites/) takes the label, hands it on, or refuses with a
+reason; a walk collects edits and changes nothing, so that a refusal anywhere leaves the model as
+it was.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -19,43 +20,15 @@ from .constants import Constant
 from .graph import Graph, Node, Reading
 from .labels import Label
 from .program import Program
+from .rule import Rule
 from .store import dtype_of
 from .weights import Weight, weight_of
 
-__all__ = ["BackwardRule", "Edit", "ForwardRule", "Rule", "Walk"]
+__all__ = ["Edit", "Rule", "Walk"]
 
 STEPS = 1000  # operators of one walk
 DEPTH = 60  # operators behind each other: a few calls each, far from Python's limit
 CHOOSERS = ("Slice", "Gather", "Split")
-
-
-class BackwardRule(Protocol):
-    def __call__(self, walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
-        """Edits that make an output of `node` give ``label`` of what it gives now."""
-
-
-class ForwardRule(Protocol):
-    def __call__(self, walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
-        """Edits that make `node` treat its input as ``label`` of what it is."""
-
-
-class Rule(NamedTuple):
-    """What one family of operators does with labels.
-
-    Attributes
-    ----------
-    name : str
-    level : str
-        The level that has to be on for it: 'any', or 'relu'.
-    operators : tuple of str
-    backward, forward : functions, or None where there is no such direction
-    """
-
-    name: str
-    level: str
-    operators: tuple[str, ...]
-    backward: BackwardRule | None
-    forward: ForwardRule | None
 
 
 @dataclass(eq=False)

@@ -47,7 +47,10 @@ class Weight:
     def changed(self, change: Callable[[Array64], Array64]) -> Change:
         """Any change that keeps the shape."""
         old = self.constant
-        compute = lambda: change(old.float64())  # noqa: E731 - it is kept and called later
+
+        def compute() -> Array64:
+            return change(old.float64())
+
         self.program.constants.judge(compute, old.data_type, "weight", old)
         return lambda: self.program.constants.assign(
             self.node, self.index, compute, old.shape, old.data_type, "weight"

@@ -402,6 +402,25 @@ def test_ceil_mode_and_counted_padding(counted):
     check(b.model(), b.feeds, norms_left=0)
 
 
+@pytest.mark.parametrize("op, opset", [("Upsample", 9), ("Resize", 10)])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_resizing_in_old_opsets(op, opset, mode):
+    b = Builder(opset=opset)
+    y = b.conv(b.input(2, 3, 4, 4), 3, 4)
+    y = b.node(op, y, b.const([1, 1, 2, 2], dtype=np.float32), mode=mode)
+    b.output(b.norm(y, 4), shape=(2, 4, 8, 8))
+    check(b.model(), b.feeds, ops=["Conv", op])
+
+
+@pytest.mark.parametrize("opset", [7, 9])
+def test_slices_and_dropouts_of_old_opsets(opset):
+    b = Builder(opset=opset)
+    y = b.node("Dropout", b.conv(b.input(2, 3, 4, 4), 3, 4), ratio=0.5)
+    y = b.node("Slice", y, axes=[1], starts=[1], ends=[4])
+    b.output(b.norm(y, 3))
+    check(b.model(), b.feeds, ops=["Conv", "Dropout", "Slice"])
+
+
 def test_clip_with_one_scale_for_all_channels():
     b = Builder()
     y = b.node("Clip", b.conv(b.input(2, 3, 5, 5), 3, 4), b.const(0.0), b.const(6.0))

@@ -1,7 +1,8 @@
-"""A map whose scales are too large or too small for half precision: powers of two go on, the rest goes back.
+"""A map whose scales are too large or too small for half precision: powers of two go on, the rest
+goes back.
 
-``y = d·(s/d·x + t/d)``: with d = 2^k near s the weights before it keep their size, and the readers' weights take d exactly, where
-ReLU and the like lie between too.
+``y = d·(s/d·x + t/d)``: with d = 2^k near s the weights before it keep their size, and the
+readers' weights take d exactly, where ReLU and the like lie between too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Layer, RMS, instance and group norms: gamma and beta go into the next linear operations, ``W *= gamma``, ``b += W·beta``.
+"""Layer, RMS, instance and group norms: gamma and beta go into the next linear operations, ``W *=
+gamma``, ``b += W·beta``.
 
-The norm stays with gamma = 1 and beta = 0. Nothing may be added for it, so zero padding lets gamma alone pass.
+The norm stays with gamma = 1 and beta = 0. Nothing may be added for it, so zero padding lets
+gamma alone pass.
 """
 
 from __future__ import annotations

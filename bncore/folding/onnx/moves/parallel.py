@@ -1,7 +1,8 @@
-"""Two convolutions of one input, summed: the smaller kernel is added into the larger one. RepVGG's branches.
+"""Two convolutions of one input, summed: the smaller kernel is added into the larger one.
+RepVGG's branches.
 
-Both see the same places when strides, dilations and groups are equal and the smaller kernel lies inside of the larger one as
-their paddings say. One convolution and the sum go.
+Both see the same places when strides, dilations and groups are equal and the smaller kernel lies
+inside of the larger one as their paddings say. One convolution and the sum go.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Another base for a stream: a value x with several readers becomes ``x' = s*·x + t*`` for one of them, whose norm goes.
+"""Another base for a stream: a value x with several readers becomes ``x' = s*·x + t*`` for one of
+them, whose norm goes.
 
-Writers absorb s* (t* once), every other reader becomes ``(s/s*, t - s·t*/s*)``. A stream is what sums and
-concatenations make of one another: all of pre-activation ResNet's sums, a dense block. Needs s* != 0; the reader with the
-largest min|s*| is taken, and the condition number max|s/s*| is reported. `BESIDE` is the same for a single value, two
-norms behind one convolution.
+Writers absorb s* (t* once), every other reader becomes ``(s/s*, t - s·t*/s*)``. A stream is what
+sums and concatenations make of one another: all of pre-activation ResNet's sums, a dense block.
+Needs s* != 0; the reader with the largest min|s*| is taken, and the condition number max|s/s*| is
+reported. `BESIDE` is the same for a single value, two norms behind one convolution.
 """
 
 from __future__ import annotations

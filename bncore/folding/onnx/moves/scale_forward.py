@@ -1,7 +1,7 @@
 """``s·x + t = s·(x + t/s)``: the scale goes on, one Add stays.
 
-Zero padding, ReLU and counted means let the scale pass. A channel of scale 0 goes on as a constant. An Add that is left
-may go back into the producer later.
+Zero padding, ReLU and counted means let the scale pass. A channel of scale 0 goes on as a
+constant. An Add that is left may go back into the producer later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""``s·(x + t/s)``: the shift goes back, e.g. through a MaxPool that lets no negative scale pass; a Mul stays."""
+"""``s·(x + t/s)``: the shift goes back, e.g. through a MaxPool that lets no negative scale pass;
+a Mul stays."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Means over space: any map of channels commutes with them; only a scale where padding counts as zeros, or
-where it is a sum.
+"""Means over space: any map of channels commutes with them; only a scale where padding counts as
+zeros, or where it is a sum.
 """
 
 from __future__ import annotations

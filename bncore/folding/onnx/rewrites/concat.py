@@ -1,6 +1,8 @@
-"""Concat: along its axis a map is cut into the branches' parts, along others every branch takes it.
+"""Concat: along its axis a map is cut into the branches' parts, along others every branch takes
+it.
 
-Where exactly one branch cannot take its part, that branch may keep a smaller norm of its own (`partial`).
+Where exactly one branch cannot take its part, that branch may keep a smaller norm of its own
+(`partial`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Convolutions of any dimension and any groups.
 
-Behind: ``W[o] *= s[o]``, ``b = s·(b - mean) + beta``; axis 0 of W is the absolute output channel for every group.
-In front: ``W[:, i] *= s[i]``, ``b += Σ W·t``. Zero padding is not mapped by the norm, so with padding only a scale
-goes in; what a shift adds is then a map over the output's places (`border`), where maps are asked for and
-sizes are static.
+Behind: ``W[o] *= s[o]``, ``b = s·(b - mean) + beta``; axis 0 of W is the absolute output channel
+for every group. In front: ``W[:, i] *= s[i]``, ``b += Σ W·t``. Zero padding is not mapped by the
+norm, so with padding only a scale goes in; what a shift adds is then a map over the output's
+places (`border`), where maps are asked for and sizes are static.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Transposed convolutions of any dimension and any groups, weight (in, out/groups, *k).
 
-Behind: the weight viewed as (groups, in/groups, out/groups, *k) times s viewed as (groups, 1, out/groups, 1..); a
-plain broadcast is right for one group only. In front: a scale goes into axis 0. A shift reaches outputs
-unevenly: one bias for 1x1 kernels of stride 1, else a map, where maps are asked for and sizes are static.
+Behind: the weight viewed as (groups, in/groups, out/groups, *k) times s viewed as (groups, 1,
+out/groups, 1..); a plain broadcast is right for one group only. In front: a scale goes into axis
+0. A shift reaches outputs unevenly: one bias for 1x1 kernels of stride 1, else a map, where maps
+are asked for and sizes are static.
 """
 
 from __future__ import annotations

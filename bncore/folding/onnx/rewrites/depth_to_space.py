@@ -1,7 +1,7 @@
 """DepthToSpace and SpaceToDepth: channels move into space and back.
 
-A block's r² places of one channel share its map: DepthToSpace's input has it tiled r² times (DCR) or every
-channel repeated r² times (CRD); SpaceToDepth's output has it tiled.
+A block's r² places of one channel share its map: DepthToSpace's input has it tiled r² times (DCR)
+or every channel repeated r² times (CRD); SpaceToDepth's output has it tiled.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Einsum of a value and a constant.
 
-Behind: the constant is scaled along the label of the channel axis, which must occur in it. In front: the same
-for the label of the input; a shift gives ``einsum(t, W)``, which goes into an Add.
+Behind: the constant is scaled along the label of the channel axis, which must occur in it. In
+front: the same for the label of the input; a shift gives ``einsum(t, W)``, which goes into an
+Add.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Batch norms and arithmetic with constants: labels themselves, so maps compose with them.
 
-Behind a label node: the composed map goes on to the node's producer and takes the node along; or only its scale does and
-the node becomes an Add; or the node becomes the composed map. In front: the node becomes the composed map.
-Arithmetic of two computed values is a sum (sums.py) or a product (products.py).
+Behind a label node: the composed map goes on to the node's producer and takes the node along; or
+only its scale does and the node becomes an Add; or the node becomes the composed map. In front:
+the node becomes the composed map. Arithmetic of two computed values is a sum (sums.py) or a
+product (products.py).
 """
 
 from __future__ import annotations

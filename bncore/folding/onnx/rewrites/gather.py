@@ -1,7 +1,7 @@
 """Gather: rows of a constant table, or a choice of a value's channels.
 
-A table takes any map along its features; it must have no other reader. A choice by constant indices hands the map
-on: in front of the Gather it is the identity for what is not chosen.
+A table takes any map along its features; it must have no other reader. A choice by constant
+indices hands the map on: in front of the Gather it is the identity for what is not chosen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Gemm: ``Y = alpha·A'·B' + beta·C`` with a constant B and a constant or absent C.
 
-Behind: the output axis of B times s, ``C' = s·(beta·C - mean) + beta_norm`` with beta = 1; alpha stays. In front, on A:
-the input axis of B times s, ``C' = beta·C + alpha·t·B``. C may be absent, (), (1), (N), (1, N), (M, 1) or (M, N).
+Behind: the output axis of B times s, ``C' = s·(beta·C - mean) + beta_norm`` with beta = 1; alpha
+stays. In front, on A: the input axis of B times s, ``C' = beta·C + alpha·t·B``. C may be absent,
+(), (1), (N), (1, N), (M, 1) or (M, N).
 """
 
 from __future__ import annotations

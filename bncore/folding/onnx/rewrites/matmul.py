@@ -1,8 +1,8 @@
 """MatMul with a constant operand.
 
-``x @ W``: behind, the columns of W times s; in front, the rows, and ``t @ W`` to the output. ``W @ x``: the same
-for rows and columns. A shift of the output goes into a constant Add that follows, makes the MatMul a Gemm
-where both operands are matrices, or is an Add of its own.
+``x @ W``: behind, the columns of W times s; in front, the rows, and ``t @ W`` to the output. ``W
+@ x``: the same for rows and columns. A shift of the output goes into a constant Add that follows,
+makes the MatMul a Gemm where both operands are matrices, or is an Add of its own.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Pad: a border of mirrored, repeated or wrapped values is mapped like all others. A border of one constant v stays
-right if ``s·v + t`` is one number for all channels; along the channel axis itself only for v = 0 and t = 0.
+"""Pad: a border of mirrored, repeated or wrapped values is mapped like all others. A border of
+one constant v stays right if ``s·v + t`` is one number for all channels; along the channel
+axis itself only for v = 0 and t = 0.
 """
 
 from __future__ import annotations

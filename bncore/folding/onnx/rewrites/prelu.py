@@ -1,5 +1,5 @@
-"""PReLU of slope a: ``prelu_a(s·x) = s·prelu_a(x)`` for s > 0, and for s < 0 with another slope: ``prelu_a(s·x) =
-s·a·prelu_{1/a}(x)``, where a > 0 is constant. No shift passes.
+"""PReLU of slope a: ``prelu_a(s·x) = s·prelu_a(x)`` for s > 0, and for s < 0 with another slope:
+``prelu_a(s·x) = s·a·prelu_{1/a}(x)``, where a > 0 is constant. No shift passes.
 """
 
 from __future__ import annotations

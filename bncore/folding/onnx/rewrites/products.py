@@ -1,5 +1,5 @@
-"""Products of computed values: a scale of one factor is a scale of the product. No rule of its own; sums and
-products share operators with labels (elementwise.py).
+"""Products of computed values: a scale of one factor is a scale of the product. No rule of its
+own; sums and products share operators with labels (elementwise.py).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""RNN, GRU and LSTM: a norm in front of the input goes into W and the input half of B, for every gate and
-direction. R, the recurrent half of B and peepholes stay. A norm behind is not linear in anything.
+"""RNN, GRU and LSTM: a norm in front of the input goes into W and the input half of B, for every
+gate and direction. R, the recurrent half of B and peepholes stay. A norm behind is not linear
+in anything.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""ReLU, LeakyReLU: ``relu(s·x) = s·relu(x)`` for s > 0; no shift passes. A channel of scale 0 is a constant, and passes as
-the constant its activation gives. PReLU with a scale below 0: prelu.py.
+"""ReLU, LeakyReLU: ``relu(s·x) = s·relu(x)`` for s > 0; no shift passes. A channel of scale 0 is
+a constant, and passes as the constant its activation gives. PReLU with a scale below 0:
+prelu.py.
 """
 
 from __future__ import annotations

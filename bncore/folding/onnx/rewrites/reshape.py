@@ -1,8 +1,9 @@
 """Reshape, Flatten, Squeeze, Unsqueeze: the entries of a map are laid out anew in C order.
 
-The axes of input and output are cut into groups of equal size, from the right while sizes are static, then from the
-left; what is left between has unknown sizes and must see one map. A channel that becomes (H, W)·C
-features is repeated or tiled this way, a channel shuffle is followed, and a map that lies across groups is refused.
+The axes of input and output are cut into groups of equal size, from the right while sizes are
+static, then from the left; what is left between has unknown sizes and must see one map. A channel
+that becomes (H, W)·C features is repeated or tiled this way, a channel shuffle is followed, and a
+map that lies across groups is refused.
 """
 
 from __future__ import annotations

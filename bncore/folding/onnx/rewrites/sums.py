@@ -1,7 +1,7 @@
 """Sums of computed values: behind, all summands take the scale and one of them the shift.
 
-In front: a shift of one summand is a shift of the sum; a scale of one summand is a scale of the sum if the others can
-be divided by it.
+In front: a shift of one summand is a shift of the sum; a scale of one summand is a scale of the
+sum if the others can be divided by it.
 """
 
 from __future__ import annotations
