@@ -7,24 +7,10 @@ from __future__ import annotations
 from ...algebra import FoldRefused
 from ..graph import Node
 from ..labels import Label
-from ..walk import Edit, Rule, Walk
 from . import border
-from .reduced import after, before
+from .reduced import reduction
 
 __all__ = ["RULE"]
-
-
-def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
-    label = before(walk, node, label)
-    _judge(node, label)
-    return walk.backward(node.input(0), label)
-
-
-def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
-    if index != 0:
-        raise FoldRefused(f"it is no data of {node.name}")
-    _judge(node, label)
-    return walk.forward(node.outputs[0], after(walk, node, label))
 
 
 def _judge(node: Node, label: Label) -> None:
@@ -38,10 +24,4 @@ def _judge(node: Node, label: Label) -> None:
         raise FoldRefused(f"{node.name} counts its padding as zeros and does not let a shift pass")
 
 
-RULE = Rule(
-    "mean",
-    "any",
-    ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum"),
-    backward,
-    forward,
-)
+RULE = reduction("mean", ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum"), _judge)

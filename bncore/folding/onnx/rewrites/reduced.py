@@ -1,15 +1,35 @@
-"""Maps in front of and behind an operator that reduces space. No rule of its own."""
+"""Maps in front of and behind an operator that reduces space, and the rule made of that and of which maps commute with it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from ...algebra import FoldRefused
 from ..evaluate import axes_input
 from ..graph import Node
 from ..labels import Label
-from ..walk import Walk
+from ..walk import Edit, Rule, Walk
 
-__all__ = ["after", "before"]
+__all__ = ["after", "before", "reduction"]
+
+
+def reduction(name: str, operators: tuple[str, ...], judge: Callable[[Node, Label], None]) -> Rule:
+    """The rule of operators with which every map commutes that `judge` does not refuse."""
+
+    def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
+        label = before(walk, node, label)
+        judge(node, label)
+        return walk.backward(node.input(0), label)
+
+    def forward(walk: Walk, node: Node, index: int, label: Label) -> list[Edit]:
+        if index != 0:
+            raise FoldRefused(f"it is no data of {node.name}")
+        judge(node, label)
+        return walk.forward(node.outputs[0], after(walk, node, label))
+
+    return Rule(name, "any", operators, backward, forward)
 
 
 def before(walk: Walk, node: Node, label: Label) -> Label:
