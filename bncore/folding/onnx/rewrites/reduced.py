@@ -12,14 +12,14 @@ from ..graph import Node
 from ..labels import Label
 from ..walk import Edit, Rule, Walk
 
-__all__ = ["after", "before", "reduction"]
+__all__ = ["reduction"]
 
 
 def reduction(name: str, operators: tuple[str, ...], judge: Callable[[Node, Label], None]) -> Rule:
     """The rule of operators with which every map commutes that `judge` does not refuse."""
 
     def backward(walk: Walk, node: Node, output: int, label: Label) -> list[Edit]:
-        label = before(walk, node, label)
+        label = _before(walk, node, label)
         judge(node, label)
         return walk.backward(node.input(0), label)
 
@@ -27,12 +27,12 @@ def reduction(name: str, operators: tuple[str, ...], judge: Callable[[Node, Labe
         if index != 0:
             raise FoldRefused(f"it is no data of {node.name}")
         judge(node, label)
-        return walk.forward(node.outputs[0], after(walk, node, label))
+        return walk.forward(node.outputs[0], _after(walk, node, label))
 
     return Rule(name, "any", operators, backward, forward)
 
 
-def before(walk: Walk, node: Node, label: Label) -> Label:
+def _before(walk: Walk, node: Node, label: Label) -> Label:
     """The map behind a node as one in front of it."""
     axes = _axes(walk, node)
     if node.op.startswith("Reduce") and not node.attribute("keepdims", 1):
@@ -41,7 +41,7 @@ def before(walk: Walk, node: Node, label: Label) -> Label:
     return label
 
 
-def after(walk: Walk, node: Node, label: Label) -> Label:
+def _after(walk: Walk, node: Node, label: Label) -> Label:
     """The map in front of a node as one behind it."""
     axes = _axes(walk, node)
     label.constant_over(axes, node.name)
