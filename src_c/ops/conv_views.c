@@ -4,13 +4,15 @@
 /* Bytes of input rows that a chunk copies: with weights and output they stay in a second-level cache of 512 KiB and more.
  * At least so many chunks, as long as rows last. */
 enum { BAND_BYTES = 192 << 10, ENOUGH_CHUNKS = 16 };
-/* Multiplications that repay another thread. */
-enum { THREAD_WORK = 1 << 18 };
+/* Multiplications that repay another thread: of an image, and of rows, whose weights, just turned, it would have to fetch from
+ * the caller's cache. */
+enum { THREAD_WORK = 1 << 18, THREAD_WORK_ROWS = 1 << 20 };
 
 int conv_threads(const bnc_conv *g)
 {
     const int64_t taps = g->ci / g->groups * g->kh * g->kw;
-    return bnc_threads(g->n * g->oh * g->ow * taps * g->co, THREAD_WORK);
+    const int64_t grain = g->h * g->w == 1 ? THREAD_WORK_ROWS : THREAD_WORK;
+    return bnc_threads(g->n * g->oh * g->ow * taps * g->co, grain);
 }
 
 /* The taps of one axis that phase `a` of the input's pixels is reached by, as positions in the gradient: input pixel
