@@ -8,7 +8,7 @@
 enum {
     LEAST_CHANNELS = 16, /* fewer spend more on transforms than products save */
     LEAST_TILES =
-        32, /* of a chunk: for fewer the transformed weights of many channels are read too often */
+        16, /* of a chunk: for fewer the transformed weights of many channels are read too often */
     ENOUGH_CHUNKS = 16,
 };
 
@@ -48,7 +48,8 @@ conv_tiles conv_tiles_of(const conv_plan *p, int tile, int64_t chunks)
                     .offset = bnc_max(0, at)};
     t.right = bnc_max(0, tile * t.across + 2 + at - p->in.w);
     t.rows = p->g->n * t.down;
-    const int64_t some = bnc_max(BNC_TILE_VALUES / (t.across * bnc_max(t.wide_in, t.wide_out)),
+    const int64_t values = tile == 4 ? BNC_LARGE_TILE_VALUES : BNC_TILE_VALUES,
+                  some = bnc_max(values / (t.across * bnc_max(t.wide_in, t.wide_out)),
                                  bnc_ceil_div(LEAST_TILES, t.across));
     t.per = bnc_max(1, bnc_min(some, bnc_ceil_div(t.rows, chunks)));
     t.in_slab = t.per * t.across * t.wide_in + BNC_SLAB_GAP;
