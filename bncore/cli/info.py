@@ -98,7 +98,6 @@ def _extras() -> dict[str, bool]:
         "plot": "matplotlib",
         "progress": "tqdm",
         "onnx": "onnx",
-        "safetensors": "safetensors",
         "bench": "torch",
     }
     return {extra: find_spec(module) is not None for extra, module in names.items()}
