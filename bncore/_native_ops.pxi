@@ -301,7 +301,7 @@ cdef extern from "bncore.h" nogil:
         int (*conv_transpose)(const bnc_conv*, const void*, const void*, const void*, const void*,
                               int, void*) noexcept nogil
         int (*conv_weight_gradient)(const bnc_conv*, const void*, const void*, void*) noexcept nogil
-        int (*conv_keep)(const bnc_conv*, int, const void*, void**) noexcept nogil
+        int (*conv_keep)(const bnc_conv*, int, int64_t, const void*, void**) noexcept nogil
         int (*conv_bias_gradient)(int64_t, int64_t, int64_t, int, const void*, void*) noexcept nogil
         int (*activation)(const void*, void*, int64_t, int, double) noexcept nogil
         int (*activation_backward)(const void*, const void*, void*, int64_t, int,

@@ -159,10 +159,12 @@ cdef class ConvArguments(StepArguments):
     cdef void* address(self) noexcept:
         return &self.a
 
-    def keep_weight(self):
-        """Bring the weight into the form in which it is read, once for all runs."""
+    def keep_weight(self, int64_t samples):
+        """Bring the weight into the form in which it is read, once for all runs; its way is that of
+        so many samples, however many are taken at a time."""
         cdef void* weights = NULL
-        raise_for(ops_for(self.dtype).conv_keep(&self.a.g, False, self.a.weight, &weights))
+        raise_for(ops_for(self.dtype).conv_keep(&self.a.g, False, samples, self.a.weight,
+                                                &weights))
         bnc_pool_put(self.weights)
         self.weights = weights
         self.a.kept = weights

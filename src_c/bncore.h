@@ -369,7 +369,8 @@ typedef struct {
                        const void *residual, int relu, void *dx))                              \
     O(conv_weight_gradient, (const bnc_conv *, const void *x, const void *dy, void *dweight))  \
     /* the weight as conv (or conv_transpose) reads it, in a block of the pool */              \
-    O(conv_keep, (const bnc_conv *, int transposed, const void *weight, void **kept))          \
+    O(conv_keep,                                                                               \
+      (const bnc_conv *, int transposed, int64_t images, const void *weight, void **kept))     \
     /* dbias (c,) = sum of dy over images and pixels */                                        \
     O(conv_bias_gradient,                                                                      \
       (int64_t n, int64_t c, int64_t pixels, int channels_last, const void *dy, void *dbias))  \

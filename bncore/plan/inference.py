@@ -89,7 +89,7 @@ def _at_once(plan: Plan) -> Callable[[Array], Array]:
     """What runs a plan for the whole batch."""
     bound, forward, _ = plan.bind()
     for arguments in bound.convolutions.values():
-        arguments.keep_weight()
+        arguments.keep_weight(plan.x.shape[0])
     inside, result, steps = bound[plan.x], bound[plan.y], forward.run
 
     def run(x: Array) -> Array:

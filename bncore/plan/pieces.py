@@ -69,7 +69,7 @@ class Pieces:
             bound, forward, _ = plan.bind()
             for node, arguments in bound.convolutions.items():
                 if first is None:
-                    arguments.keep_weight()
+                    arguments.keep_weight(samples)
                 else:
                     arguments.share_weight(first.convolutions[node])
             first = first or bound

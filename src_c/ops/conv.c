@@ -33,11 +33,11 @@ typedef struct {
     _Alignas(64) int way;
 } kept_weight;
 
-static conv_way choose(conv_call *a)
+static conv_way choose(const conv_call *a, int64_t images)
 {
     if (conv_is_product(a->p.g))
         return a->p.g->channels_last && !a->p.backward ? CONV_TURNED_PRODUCT : CONV_PRODUCT;
-    return conv_winograd_choose(&a->p);
+    return conv_winograd_choose(&a->p, images);
 }
 
 static int64_t weight_values(const conv_call *a)
@@ -62,19 +62,19 @@ static int form_weight(const conv_call *a, const bnc_real *weight, int threads, 
     return 1;
 }
 
-/* Sizes and way, without a weight. */
-static int begin(conv_call *a, const bnc_conv *g, int backward)
+/* Sizes and the way for so many images, without a weight. */
+static int begin(conv_call *a, const bnc_conv *g, int backward, int64_t images)
 {
     *a = (conv_call){.p = {.g = g, .backward = backward}};
     if (!conv_is_product(g) && !conv_plan_make(&a->p, g, backward)) return 0;
-    a->way = choose(a);
+    a->way = choose(a, images);
     return 1;
 }
 
 int conv_ready(conv_call *a, const bnc_conv *g, int backward, const bnc_real *weight,
                const void *kept, int threads)
 {
-    if (!begin(a, g, backward)) return BNC_NO_MEMORY;
+    if (!begin(a, g, backward, g->n)) return BNC_NO_MEMORY;
     a->weight = weight;
     if (kept) {
         a->way = (conv_way)((const kept_weight *)kept)->way;
@@ -116,11 +116,12 @@ int conv_run_images(const conv_call *a, int64_t images, const bnc_real *from, bn
     return conv_run(&some, threads);
 }
 
-int BNC_OP(conv_keep)(const bnc_conv *g, int backward, const void *weight, void **kept)
+int BNC_OP(conv_keep)(const bnc_conv *g, int backward, int64_t images, const void *weight,
+                      void **kept)
 {
     conv_call a;
     const int threads = conv_threads(g);
-    if (!begin(&a, g, backward)) return BNC_NO_MEMORY;
+    if (!begin(&a, g, backward, images)) return BNC_NO_MEMORY;
     kept_weight *k = bnc_pool_get(sizeof *k + (size_t)weight_values(&a) * sizeof(bnc_real));
     if (k) k->way = a.way;
     if (k && !form_weight(&a, weight, threads, (bnc_real *)(k + 1))) bnc_pool_put(k), k = NULL;

@@ -155,7 +155,8 @@ int conv_run_images(const conv_call *a, int64_t images, const bnc_real *from, bn
 
 /* The ways: Winograd's is for 3x3 kernels without strides; 1x1 kernels are products. Error codes. */
 int conv_direct(const conv_call *a, int threads);
-conv_way conv_winograd_choose(const conv_plan *p); /* or else CONV_DIRECT */
+/* For so many images; or else CONV_DIRECT. */
+conv_way conv_winograd_choose(const conv_plan *p, int64_t images);
 int conv_winograd(const conv_call *a, int threads);
 void conv_product(const conv_call *a, int threads);
 

@@ -17,7 +17,7 @@ int conv_weight_ready(conv_weight_call *a, const bnc_conv *g)
         return BNC_OK;
     }
     if (!conv_plan_make(&a->p, g, 0)) return BNC_NO_MEMORY;
-    a->way = conv_winograd_choose(&a->p);
+    a->way = conv_winograd_choose(&a->p, g->n);
     (conv_tile(a->way) ? conv_weight_tiles_ready : conv_weight_rows_ready)(a);
     return BNC_OK;
 }

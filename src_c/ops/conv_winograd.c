@@ -10,6 +10,7 @@ enum {
     LEAST_TILES =
         16, /* of a chunk: for fewer the transformed weights of many channels are read too often */
     ENOUGH_CHUNKS = 16,
+    ENOUGH_LARGE_TILES = 16,
 };
 
 static int fits(const conv_plan *p)
@@ -22,14 +23,16 @@ static int fits(const conv_plan *p)
            p->out.h > 1 && p->out.w > 1;
 }
 
-/* Of the tiles allowed those that need fewer products. */
-conv_way conv_winograd_choose(const conv_plan *p)
+/* Of the tiles allowed those that need fewer products; the large ones' weights, 36 numbers for 9, are worth reading for some. */
+conv_way conv_winograd_choose(const conv_plan *p, int64_t images)
 {
     const int largest = bnc_winograd();
     if (largest < 2 || !fits(p)) return CONV_DIRECT;
     const int64_t twos = bnc_ceil_div(p->out.h, 2) * bnc_ceil_div(p->out.w, 2),
                   fours = bnc_ceil_div(p->out.h, 4) * bnc_ceil_div(p->out.w, 4);
-    return largest >= 4 && 36 * fours < 16 * twos ? CONV_WINOGRAD4 : CONV_WINOGRAD2;
+    return largest >= 4 && images * fours >= ENOUGH_LARGE_TILES && 36 * fours < 16 * twos
+               ? CONV_WINOGRAD4
+               : CONV_WINOGRAD2;
 }
 
 static int slabs_of(int tile) { return (tile + 2) * (tile + 2); }

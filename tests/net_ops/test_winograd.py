@@ -64,7 +64,7 @@ def test_it_errs_about_as_little_as_the_direct_way(rng, data, tile, axis):
 def test_every_size_in_float64(rng, size, channels, padding, tile):
     """Tails of tiles and channels, in all three passes."""
     h, w = (n + 2 - 2 * min(padding, 1) for n in size)
-    x = rng.standard_normal((2, channels[0], h, w))
+    x = rng.standard_normal((16, channels[0], h, w))
     weight = rng.standard_normal((channels[1], channels[0], 3, 3))
     results = []
     for way in (False, tile):
@@ -87,13 +87,22 @@ def test_the_larger_tiles_are_taken_where_they_save_products(rng):
         (3, True),
         (2, False),
     ):
-        x = rng.standard_normal((1, 16, size, size)).astype(np.float32)
+        x = rng.standard_normal((16, 16, size, size)).astype(np.float32)
         weight = rng.standard_normal((16, 16, 3, 3)).astype(np.float32)
         with bn.winograd(2):
             small, _ = F.conv2d(x, weight, padding=1)
         with bn.winograd(4):
             either, _ = F.conv2d(x, weight, padding=1)
         assert np.array_equal(small, either) != larger, size
+
+
+def test_a_single_small_image_is_not_worth_the_larger_tiles(rng):
+    """Their weights are 36 numbers for 9, read for four tiles."""
+    x = rng.standard_normal((1, 16, 8, 8)).astype(np.float32)
+    weight = rng.standard_normal((16, 16, 3, 3)).astype(np.float32)
+    with bn.winograd(2):
+        small, _ = F.conv2d(x, weight, padding=1)
+    assert np.array_equal(F.conv2d(x, weight, padding=1)[0], small)
 
 
 def test_the_direct_way_is_the_formula(rng):
