@@ -200,3 +200,8 @@ def check(model, feeds, *, norms_left=None, ops=None, relative=None, **options):
     if ops is not None:
         assert kinds(folded) == list(ops), (kinds(folded), result)
     return folded, result
+
+
+def conv_norm(b, *, channels=4, **how):
+    y = b.conv(b.input(2, 3, 5, 5), 3, channels, 3, 3, **how)
+    return b.output(b.norm(y, channels))
