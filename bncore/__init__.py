@@ -48,6 +48,7 @@ _HOME = {
     "Tanh": "bncore.layers",
     "seed": "bncore.layers",
     "folding": "",
+    "lab": "",
     "load": "bncore.io",
     "load_meta": "bncore.io",
     "load_statistics": "bncore.io",

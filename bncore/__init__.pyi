@@ -2,6 +2,7 @@
 
 from . import folding as folding
 from . import functional as functional
+from . import lab as lab
 from . import layers as layers
 from . import nets as nets
 from . import plan as plan

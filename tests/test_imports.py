@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("plan",),
     ("training",),
     ("statistics",),
-    ("folding", "io"),
+    ("folding", "io", "lab"),
     ("cli",),
     ("__main__",),
 )

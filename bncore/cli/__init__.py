@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from .. import __version__
-from . import diagnose, fold, info, inspect, recalibrate, stats, train
+from . import diagnose, fold, info, inspect, lab, recalibrate, stats, train
 from . import eval as eval_command
 from .options import Parser
 
@@ -26,6 +26,7 @@ _COMMANDS = {
     "stats": stats,
     "fold": fold,
     "inspect": inspect,
+    "lab": lab,
     "info": info,
 }
 

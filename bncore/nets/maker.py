@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..layers import Conv2d, Dropout, Layer, Linear
+from ..layers import Conv2d, Dropout, Layer, Linear, ReLU, Sigmoid, Tanh
 from ..layers.init import generator
 from ..support import checks
 from .norms import NormMaker
 
-__all__ = ["Maker"]
+__all__ = ["ACTIVATIONS", "Maker"]
+
+# by name; a ReLU is part of the layer in front of it
+ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}
 
 
 class Maker:
@@ -86,19 +89,23 @@ class Maker:
         )
         return [conv] if plain else [conv, self.norm(width, activation, zero_gamma=zero_gamma)]
 
-    def linear(self, width: int, size: int) -> list[Layer]:
-        """Linear, norm if there is one, ReLU."""
-        plain = self.norm.plain
+    def linear(self, width: int, size: int, activation: str, placement: str) -> list[Layer]:
+        """Linear, norm if there is one, activation; with placement "after" the norm comes last."""
+        plain, behind = self.norm.plain, placement == "after"
+        relu = "relu" if activation == "relu" else None
         layer = Linear(
             width,
             size,
-            not self.norm.removes_bias,
-            activation="relu" if plain else None,
+            behind or not self.norm.removes_bias,
+            activation=relu if plain or behind else None,
             init=self.init,
             dtype=self.dtype,
             rng=self.rng,
         )
-        return [layer] if plain else [layer, self.norm(size, "relu")]
+        own = [] if relu else [ACTIVATIONS[activation]()]
+        if plain:
+            return [layer, *own]
+        return [layer, *own, self.norm(size)] if behind else [layer, self.norm(size, relu), *own]
 
     def head(self, width: int, classes: int, dropout: float) -> list[Layer]:
         """The last Linear, with a Dropout before it if wanted."""

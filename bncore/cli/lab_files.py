@@ -1,0 +1,102 @@
+"""Where `bncore lab` writes: a page, the numbers behind it, pictures. Nothing is overwritten that is not meant to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..support.files import atomic_path, check_target
+from .report import plain
+
+if TYPE_CHECKING:
+    from ..lab import Report
+
+__all__ = ["LabFiles"]
+
+STEM = "bncore-lab"
+
+
+@dataclass(frozen=True)
+class LabFiles:
+    """The files of one call.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Where everything goes; None writes nothing but the page, if there is one.
+    page : Path or None
+    """
+
+    folder: Path | None
+    page: Path | None
+    force: bool = False
+
+    @classmethod
+    def of(cls, out: str | None, force: bool, *, wanted: bool) -> LabFiles:
+        """Judged before minutes of training; ``wanted`` asks for a page also without a folder.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds files already, without ``force``.
+        NotADirectoryError, PermissionError, FileNotFoundError
+            If it cannot be written to.
+        """
+        if out is None:
+            page = _free(Path()) if wanted else None
+            if page is not None:
+                check_target(page)
+            return cls(None, page)
+        folder = Path(out)
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"--out {out}: is a file, expected the name of a folder")
+        if folder.is_dir() and any(folder.iterdir()) and not force:
+            raise FileExistsError(
+                f"--out {out}: holds files already; --force writes beside and over them"
+            )
+        folder.mkdir(exist_ok=True)
+        page = folder / f"{STEM}.html"
+        check_target(page, force)
+        return cls(folder, page, force)
+
+    def write(self, reports: Sequence[Report]) -> list[Path]:
+        """Write what is asked for; the paths, pictures left out."""
+        if not reports or self.page is None:
+            return []
+        from ..lab import page
+
+        drawn = find_spec("matplotlib") is not None
+        self._text(self.page, page(reports, pictures=drawn))
+        if self.folder is None:
+            return [self.page]
+        numbers = self.folder / f"{STEM}.json"
+        found = {"experiments": [report.to_dict() for report in reports]}
+        self._text(numbers, json.dumps(plain(found), indent=1, allow_nan=False) + "\n")
+        if drawn:
+            self._pictures(reports, self.folder)
+        return [self.page, numbers]
+
+    def _text(self, path: Path, content: str) -> None:
+        with atomic_path(path, self.force) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+
+    def _pictures(self, reports: Sequence[Report], folder: Path) -> None:
+        from ..lab.draw import save
+
+        for report in reports:
+            for number, picture in enumerate(report.outcome.pictures, 1):
+                with atomic_path(folder / f"{report.name}-{number}.png", self.force) as temporary:
+                    save(picture, temporary)
+
+
+def _free(folder: Path) -> Path:
+    """The first name for a page that nothing has yet."""
+    number, path = 1, folder / f"{STEM}.html"
+    while path.exists():
+        number += 1
+        path = folder / f"{STEM}-{number}.html"
+    return path

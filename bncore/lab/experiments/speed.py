@@ -1,0 +1,101 @@
+"""speed: how many steps to the accuracy that the net without norms ends at (Ioffe & Szegedy 2015, section 4.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ... import nets
+from ..context import Lab
+from ..outcome import Outcome, Table, at_least, at_most
+from ..pictures import Axis, Lines, Series
+from ..training import Run
+
+QUESTION = "Does a net with batch norm reach the baseline sooner?"
+SETTING = (
+    "Digits, 3 hidden layers of 100 sigmoid units, weights from N(0, 0.1²), batches of 60, SGD without momentum; "
+    "each net at the best of the learning rates 0.1, 0.3, 1 and 3 (the one that reaches 90 % first on average)."
+)
+
+RATES = (0.1, 0.3, 1.0, 3.0)
+GOAL = 90.0
+EVERY = 10
+
+
+def run(lab: Lab) -> Outcome:
+    steps = lab.either(1500, 1200)
+    lab.plan(2, len(RATES))
+    curves, best = {}, {}
+    for norm in ("batch", "none"):
+        found = {
+            rate: [_curve(lab, norm, rate, steps, seed) for seed in lab.seeds] for rate in RATES
+        }
+        best[norm] = min(RATES, key=lambda rate: np.mean([_reached(c) for c in found[rate]]))
+        curves[norm] = found
+    with_norm = [_reached(c) for c in curves["batch"][best["batch"]]]
+    without = [_reached(c) for c in curves["none"][best["none"]]]
+    ratio = max(a / b for a, b in zip(with_norm, without))
+    ends = {norm: np.mean([c[-1] for c in curves[norm][best[norm]]]) for norm in best}
+    criteria = [
+        at_most("steps to 90 % with norm, of those without, worst seed", ratio, 0.5),
+        at_least(
+            "accuracy at the end with norm, less that without", ends["batch"] - ends["none"], 0, "%"
+        ),
+    ]
+    conclusion = (
+        f"With batch norm the net reaches {GOAL:.0f} % after {_range(with_norm)} steps, without it after "
+        f"{_range(without)}; after {steps} steps they stand at {ends['batch']:.1f} and {ends['none']:.1f} %."
+    )
+    return Outcome(conclusion, criteria, [_table(curves)], [_picture(curves, best, steps)])
+
+
+def _curve(lab: Lab, norm: str, rate: float, steps: int, seed: int) -> np.ndarray:
+    net = nets.mlp(
+        64, 10, (100,) * 3, activation="sigmoid", norm=norm, standardize=False, init=0.1, rng=seed
+    )
+    _, accuracies = Run(net, lab.digits, lr=rate, steps=steps, seed=seed).curve(EVERY)
+    lab.done()
+    return accuracies
+
+
+def _reached(accuracies: np.ndarray) -> float:
+    """Steps until the goal; infinite if it was not reached."""
+    at = np.flatnonzero(accuracies >= GOAL)
+    return float(EVERY * at[0]) if len(at) else np.inf
+
+
+def _range(values: list[float]) -> str:
+    low, high = (
+        "never" if value == np.inf else f"{value:.0f}" for value in (min(values), max(values))
+    )
+    return low if low == high else f"{low} to {high}"
+
+
+def _table(curves: dict) -> Table:
+    rows = [
+        [
+            {"batch": "batch norm", "none": "no norm"}[norm],
+            rate,
+            _range([_reached(c) for c in found]),
+            float(np.mean([c[-1] for c in found])),
+        ]
+        for norm, rates in curves.items()
+        for rate, found in rates.items()
+    ]
+    return Table(
+        "All rates", ["net", "learning rate", "steps to 90 %", "accuracy at the end, %"], rows
+    )
+
+
+def _picture(curves: dict, best: dict, steps: int) -> Lines:
+    x = np.arange(0, steps + 1, EVERY)
+    series = [
+        Series(f"{name}, learning rate {best[norm]:g}", x, np.array(curves[norm][best[norm]]))
+        for norm, name in (("batch", "batch norm"), ("none", "no norm"))
+    ]
+    return Lines(
+        "Sigmoid net with and without batch norm",
+        Axis("training steps", "batches of 60"),
+        Axis("accuracy on 500 test digits", "%", limits=(0, 102)),
+        series,
+        [(GOAL, "90 %")],
+    )

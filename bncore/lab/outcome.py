@@ -1,0 +1,171 @@
+"""What an experiment finds: criteria with their figures, tables, pictures, a conclusion. Plain values, no training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .pictures import Picture
+from .text import text
+
+__all__ = ["Criterion", "Outcome", "Report", "Table", "at_least", "at_most", "below", "equal"]
+
+_RELATIONS = {
+    "≤": lambda figure, bound: figure <= bound,
+    "≥": lambda figure, bound: figure >= bound,
+    "<": lambda figure, bound: figure < bound,
+    "=": lambda figure, bound: figure == bound,
+}
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """Something an experiment claims: a figure and the bound it must keep.
+
+    Attributes
+    ----------
+    text : str
+        What the figure is; where there are several seeds, the worst of them or their mean, as it says.
+    figure : float
+        Measured. NaN (nothing was measured) fails.
+    relation : one of "≤", "≥", "<", "="
+    bound : float
+    unit : str
+        Of figure and bound, empty for pure numbers.
+    """
+
+    text: str
+    figure: float
+    relation: str
+    bound: float
+    unit: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return bool(_RELATIONS[self.relation](self.figure, self.bound))
+
+    def __str__(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.text}: {number(self.figure)} {self.relation} {number(self.bound)}{unit}"
+
+    def to_dict(self) -> dict[str, Any]:
+        names = ("text", "figure", "relation", "bound", "unit", "passed")
+        return {name: getattr(self, name) for name in names}
+
+
+def at_most(text: str, figure: float, bound: float, unit: str = "") -> Criterion:
+    return Criterion(text, float(figure), "≤", float(bound), unit)
+
+
+def at_least(text: str, figure: float, bound: float, unit: str = "") -> Criterion:
+    return Criterion(text, float(figure), "≥", float(bound), unit)
+
+
+def below(text: str, figure: float, bound: float, unit: str = "") -> Criterion:
+    return Criterion(text, float(figure), "<", float(bound), unit)
+
+
+def equal(text: str, figure: float, bound: float, unit: str = "") -> Criterion:
+    return Criterion(text, float(figure), "=", float(bound), unit)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under named columns. Floats are shown with three or four digits."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    def cells(self) -> list[list[str]]:
+        """The rows as text."""
+        return [
+            [cell if isinstance(cell, str) else number(cell) for cell in row] for row in self.rows
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "columns": list(self.columns),
+            "rows": [list(row) for row in self.rows],
+        }
+
+
+def number(value: Any) -> str:
+    """A number as people write it: whole ones whole, others with four digits; ``-`` for None, ``not finite`` as it says."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not math.isfinite(value):
+        return "not finite"
+    if value == int(value) and abs(value) < 1e6:
+        return str(int(value))
+    return f"{value:.2f}" if 10 <= abs(value) < 1000 else f"{value:.3g}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment's ``run`` returns.
+
+    Attributes
+    ----------
+    conclusion : str
+        One or a few sentences, with the numbers in them.
+    remarks : sequence of str
+        What a reader should know beside it: an exception, a limit, why an outcome differs from what others saw.
+    """
+
+    conclusion: str
+    criteria: Sequence[Criterion]
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+    remarks: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """An outcome with what belongs to it: the question, the setting, where and how long it ran.
+
+    Attributes
+    ----------
+    environment : dict
+        Version, backend, instruction set and number of threads.
+    """
+
+    name: str
+    question: str
+    setting: str
+    outcome: Outcome
+    seeds: tuple[int, ...]
+    quick: bool
+    seconds: float
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every criterion was met."""
+        return all(criterion.passed for criterion in self.outcome.criteria)
+
+    def __str__(self) -> str:
+        return text(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON, pictures as the numbers behind them."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            "setting": self.setting,
+            "passed": self.passed,
+            "criteria": [criterion.to_dict() for criterion in self.outcome.criteria],
+            "conclusion": self.outcome.conclusion,
+            "remarks": list(self.outcome.remarks),
+            "tables": [table.to_dict() for table in self.outcome.tables],
+            "pictures": [picture.to_dict() for picture in self.outcome.pictures],
+            "seeds": list(self.seeds),
+            "quick": self.quick,
+            "seconds": self.seconds,
+            **self.environment,
+        }
