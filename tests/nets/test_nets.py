@@ -78,6 +78,49 @@ def test_mlp_takes_samples_of_any_shape_and_standardizes_them():
     assert bn.nets.mlp(12, 3, (), rng=0)(x).shape == (50, 3)
 
 
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("placement", ["before", "after"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+def test_an_mlp_has_its_activation_where_it_was_asked_for(activation, placement, norm):
+    """Against the formula written out, in evaluation mode with statistics that are not those of the start."""
+    how = {"activation": activation, "placement": placement, "norm": norm}
+    net = bn.nets.mlp(6, 3, (5, 4), standardize=False, dtype=np.float64, rng=0, **how)
+    x = np.random.default_rng(1).standard_normal((20, 6))
+    assert np.any(net(x))  # moves running statistics
+    act = {"relu": lambda v: np.maximum(v, 0), "tanh": np.tanh, "sigmoid": lambda v: 1 / (1 + np.exp(-v))}[activation]  # fmt: skip
+    linears = [layer for layer in net if isinstance(layer, bn.Linear)]
+    others = [layer for layer in net if isinstance(layer, (bn.BatchNorm, bn.LayerNorm))]
+    assert len(others) == (0 if norm == "none" else 2)
+    want = x
+    for i, linear in enumerate(linears[:-1]):
+        assert (linear.bias is None) == (norm == "batch" and placement == "before")
+        want = want @ linear.weight.T + (0 if linear.bias is None else linear.bias)
+        if norm != "none" and placement == "before":
+            want = _normalized(others[i], want)
+        want = act(want)
+        if norm != "none" and placement == "after":
+            want = _normalized(others[i], want)
+    want = want @ linears[-1].weight.T + linears[-1].bias
+    np.testing.assert_allclose(net.eval()(x), want, rtol=1e-9, atol=1e-12)
+
+
+def _normalized(norm, x):
+    """What an untrained norm (weight 1, bias 0) gives in evaluation."""
+    if isinstance(norm, bn.LayerNorm):
+        return (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + norm.eps)
+    return (x - norm.running_mean) / np.sqrt(norm.running_var + norm.eps)
+
+
+def test_a_norm_behind_the_activation_trains_and_folds_into_the_next_linear():
+    net = bn.nets.mlp(6, 3, (5, 4), placement="after", rng=0)
+    x = np.random.default_rng(1).standard_normal((20, 6), dtype=np.float32)
+    net.backward(np.ones_like(net(x)))
+    assert all(np.any(p.gradient) for _, p in net.named_parameters() if p.value.ndim == 2)
+    folded, report = bn.folding.fold_net(net.eval())
+    assert "3 of 3 norms folded" in str(report)
+    np.testing.assert_allclose(folded(x), net(x), rtol=1e-4, atol=1e-5)
+
+
 def test_one_seed_one_net():
     for make in (*SMALL.values(), lambda **k: bn.nets.mlp(4, 2, **k)):
         first, second, other = make(rng=1), make(rng=1), make(rng=2)
@@ -148,6 +191,8 @@ def test_separable_is_depthwise_and_pointwise_in_turns():
         (lambda: bn.nets.separable(3, 5, (4, 4), strides=(1,)), ValueError, "strides must hold 2"),
         (lambda: bn.nets.separable(3, 5, (0,)), ValueError, "widths"),
         (lambda: bn.nets.mlp(0, 5), ValueError, "in_features"),
+        (lambda: bn.nets.mlp(4, 2, activation="gelu"), ValueError, "activation must be one of 'relu', 'sigmoid', 'tanh'"),
+        (lambda: bn.nets.mlp(4, 2, placement="between"), ValueError, "placement must be one of 'before', 'after'"),
         (lambda: bn.nets.mlp(4, 5, (3, 0)), ValueError, "hidden"),
         (lambda: bn.nets.resnet20(width=0), ValueError, "width"),
         (lambda: bn.nets.resnet20(norm="none", zero_gamma=True), ValueError, "zero_gamma"),

@@ -1,0 +1,92 @@
+"""Every picture has its title, its axes with units and its seeds; nothing depends on colour alone."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bncore.lab.draw import STYLES, draw, save, svg
+from bncore.lab.pictures import Axis, Lines, Series
+
+from .conftest import dots, lines, maps
+
+pytest.importorskip("matplotlib")
+
+
+def texts(figure) -> str:
+    from matplotlib.text import Text
+
+    return "\n".join(found.get_text() for found in figure.findobj(Text))
+
+
+@pytest.mark.parametrize("make", [lines, dots, maps])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_picture_says_what_it_shows(make, seeds):
+    picture = make(seeds)
+    said = texts(draw(picture))
+    assert picture.title in said
+    assert str(picture.x) in said and str(picture.y) in said
+    assert ("one seed" if seeds == 1 else "3 seeds") in said
+    assert picture.seeds() == seeds
+
+
+def test_axes_have_units():
+    assert str(Axis("accuracy", "%")) == "accuracy [%]"
+    assert str(Axis("learning rate")) == "learning rate [pure number]"
+
+
+def test_series_differ_in_more_than_colour():
+    looks = [(marker, line) for _, marker, line in STYLES]
+    assert len(set(looks)) == len(looks)
+
+
+def test_the_band_goes_from_the_least_to_the_largest_seed():
+    axes = draw(lines(3)).axes[0]
+    (band,) = axes.collections
+    y = band.get_paths()[0].vertices[:, 1]
+    assert (y.min(), y.max()) == (90.0, 98.0)
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [93, 94, 95])
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["2", "8", "32"]
+
+
+def test_dots_show_every_seed_and_their_mean():
+    axes = draw(dots(3)).axes[0]
+    assert sorted(axes.lines[0].get_ydata()) == [90, 91, 92, 93, 94, 95]
+    means = [segment[0, 1] for segment in axes.collections[0].get_segments()]
+    assert means == [92, 93]
+
+
+def test_cells_of_heat_maps_hold_their_numbers():
+    said = texts(draw(maps(3)))
+    assert "35\n0–71" in said
+    assert "100" in texts(draw(maps(1)))
+
+
+def test_a_point_without_a_value_is_a_gap():
+    gap = Lines("t", Axis("a"), Axis("b"), [Series("s", [1, 2], [[1, np.nan], [2, np.nan]])])
+    assert np.isnan(draw(gap).axes[0].lines[0].get_ydata()[1])
+
+
+def test_the_same_picture_is_the_same_file(tmp_path):
+    assert svg(maps(2)) == svg(maps(2))
+    save(lines(2), tmp_path / "p.png")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert not re.search(r"<dc:date>", svg(lines(1)))
+
+
+def test_without_matplotlib_the_extra_is_named():
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from tests.lab.conftest import lines\nfrom bncore.lab.draw import draw\n"
+        "try: draw(lines(1))\nexcept ImportError as error: print(error)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert "bncore[plot]" in done.stdout
