@@ -30,6 +30,8 @@ def main(folder: Path) -> None:
     assert said["fold-lstm"]["fold"]["agree"] is True
     assert said["fold-lstm"]["fold"]["norms_left"] == 0
     assert said["inspect"]["norms"] == said["inspect"]["foldable"] == 3
+    lab = said["lab"]["experiments"]
+    assert len(lab) >= 17 and all(e["passed"] and e["backend"] == "numpy" for e in lab)
     stats = said["stats"]
     assert stats["count"] == 100_000 and len(stats["features"]) == 4
     assert all(abs(mean - 1e4) < 0.02 for mean in stats["mean"]), stats["mean"]

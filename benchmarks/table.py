@@ -1,6 +1,6 @@
 """Writes the tables of measurements in README.md and benchmarks/README.md from the JSON of bench_*.py, losing cases too.
 
-python benchmarks/table.py [--table norm|rows|family|population|conv|train|infer|fold] [--json benchmarks/results/norm.json] [--check]
+python benchmarks/table.py [--table norm|rows|family|population|conv|train|infer|fold|lab] [--json benchmarks/results/norm.json] [--check]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lab_table
 from folds import tables as fold_tables
 from nets import tables as net_tables
 from norms import tables
@@ -51,6 +52,10 @@ MARKERS = {
     "fold": (
         "<!-- benchmark table of folding: written by benchmarks/table.py -->",
         "<!-- end of benchmark table of folding -->",
+    ),
+    "lab": (
+        "<!-- table of the lab: written by benchmarks/table.py -->",
+        "<!-- end of table of the lab -->",
     ),
 }
 
@@ -239,6 +244,7 @@ TABLES: dict[str, tuple[Callable[[dict[str, Any]], str], str, str]] = {
     "train": (render_train, "train.json", "README.md"),
     "infer": (render_infer, "infer.json", "README.md"),
     "fold": (fold_tables.render, "fold.json", "README.md"),
+    "lab": (lab_table.render, "lab.json", "README.md"),
 }
 
 

@@ -35,8 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
-# Folding of other programs' models never reaches the core, and that benchmarks run at all is seen once: the run that leaves
-# the choice of backend alone has these tests.
+# Folding of other programs' models and builds never reach the core; that benchmarks and the README's commands run at all is
+# seen once: the run that leaves the choice of backend alone has these tests. (.ci/run has the lab in NumPy.)
 ONCE = (
     "folding/onnx",
     "folding/onnx_files",
@@ -45,7 +45,10 @@ ONCE = (
     "folding/test_torch_exports.py",
     "folding/test_zoo.py",
     "folding/test_zoo_itself.py",
+    "lab/test_experiments.py",
+    "runtime/test_build.py",
     "test_benchmarks.py",
+    "test_docs.py",
     "test_fold_benchmark.py",
 )
 
