@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -61,8 +60,10 @@ def run(lab: Lab) -> Outcome:
         at_least(f"{FROZEN.label}, worst seed", ends[FROZEN.label].min(), 90, "%"),
         at_least(f"{LAYER.label}, worst seed", ends[LAYER.label].min(), 90, "%"),
     ]
-    remarks = [f"What batch norm says of one example in training: {_refusal(lab)}.", _why(spreads)]
-    return Outcome(_conclusion(output, ends), criteria, [_table(ends)], [_picture(curves)], remarks)
+    refusal = _refusal(lab)
+    remarks = [f"What batch norm says to one example: {refusal or 'nothing'}.", _why(spreads)]
+    conclusion = _conclusion(output == 0, bool(refusal), ends)
+    return Outcome(conclusion, criteria, [_table(ends)], [_picture(curves)], remarks)
 
 
 def _net(norm: str, options: dict, seed: int) -> Sequential:
@@ -103,9 +104,8 @@ def _of_one(lab: Lab) -> tuple[float, float]:
     for i in range(len(lab.digits.x_test)):
         x = net[1](net[0](lab.digits.x_test[i : i + 1]))
         y, saved = F.normalize(x, F.statistics(x), gamma, beta)
-        output = max(output, float(np.abs(y - beta).max()))
-        dx: Any = F.batch_norm_backward(x, saved)[0]
-        gradient = max(gradient, float(np.abs(dx).max()))
+        dx = np.asarray(F.batch_norm_backward(x, saved)[0])
+        output, gradient = max(output, np.abs(y - beta).max()), max(gradient, np.abs(dx).max())
     return output, gradient
 
 
@@ -114,15 +114,15 @@ def _refusal(lab: Lab) -> str:
         Run(_net("batch", {}, 0), lab.digits, lr=0.003, steps=1, seed=0, batch_size=1).go()
     except ValueError as error:
         return str(error)
-    return "nothing"
+    return ""
 
 
-def _conclusion(output: float, ends: dict) -> str:
+def _conclusion(blind: bool, refuses: bool, ends: dict) -> str:
     means = ", ".join(f"{label} {values.mean():.1f} %" for label, values in ends.items())
-    gives = "beta, whatever the input" if output == 0 else "not beta"
+    gives = "beta, whatever the input" if blind else "more than beta"
     return (
-        f"Batch norm cannot: one example less its own mean is 0, so the formula gives {gives}, and the layer refuses. "
-        f"After {STEPS} single examples: {means}."
+        f"One example less its own mean is 0: batch norm's formula gives {gives}, and the layer "
+        f"{'refuses' if refuses else 'takes'} it. After {STEPS} single examples: {means}."
     )
 
 
