@@ -73,6 +73,8 @@ def save(picture: Picture, path: str | Path) -> None:
 
 def _spread(picture: Picture) -> str:
     count = picture.seeds()
+    if isinstance(picture, Lines) and picture.exact:
+        return "computed, nothing left to chance"
     if count == 1:
         return "one seed"
     if isinstance(picture, HeatMaps):

@@ -70,10 +70,13 @@ class Lines(Picture):
     ----------
     marks : sequence of (value, text)
         Horizontal lines, such as a threshold.
+    exact : bool
+        Nothing is left to chance: there is no spread to show.
     """
 
     series: Sequence[Series] = ()
     marks: Sequence[tuple[float, str]] = ()
+    exact: bool = False
 
     def seeds(self) -> int:
         return max(len(s.arrays()[1]) for s in self.series)

@@ -20,9 +20,12 @@ Array = npt.NDArray[Any]
 
 
 def shuffled(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[Array]:
-    """Batches of one epoch after the other, each in a new order: indices."""
+    """Batches of one epoch after the other, each in a new order: indices.
+
+    An odd number of samples in batches of two makes one batch of three: batch norm cannot train on one.
+    """
     while True:
-        yield from epoch_batches(n, batch_size, rng)
+        yield from epoch_batches(n, batch_size, rng, smallest=min(2, batch_size))
 
 
 class Run:
@@ -92,3 +95,14 @@ class Run:
         """The whole run; steps and the test accuracy at each, every so many steps, the start included."""
         at = np.arange(0, self._length + 1, every)
         return at, np.array([self.go(every if step else 0).accuracy() for step in at])
+
+    def settled(self, last: int, every: int) -> float:
+        """The whole run; mean of the last so many test accuracies, taken every so many steps.
+
+        Where training wanders to its end, as with small batches, one measurement is chance.
+        """
+        found = []
+        for left in range(last - 1, -1, -1):
+            self.go(self._length - left * every - len(self.losses))
+            found.append(self.accuracy())
+        return float(np.mean(found))

@@ -35,6 +35,12 @@ def test_a_picture_says_what_it_shows(make, seeds):
     assert picture.seeds() == seeds
 
 
+def test_what_is_computed_names_no_seeds():
+    picture = Lines("Exact", Axis("x"), Axis("y"), [Series("s", [1, 2], [3, 4])], exact=True)
+    said = texts(draw(picture))
+    assert "nothing left to chance" in said and "seed" not in said
+
+
 def test_axes_have_units():
     assert str(Axis("accuracy", "%")) == "accuracy [%]"
     assert str(Axis("learning rate")) == "learning rate [pure number]"

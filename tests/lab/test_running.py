@@ -66,6 +66,13 @@ def test_batches_of_an_epoch_are_every_sample_once():
     assert list(first) != list(second)
 
 
+def test_batches_of_two_never_leave_one_alone():
+    batches = shuffled(5, 2, np.random.default_rng(0))
+    assert sorted(len(next(batches)) for _ in range(2)) == [2, 3]
+    ones = shuffled(3, 1, np.random.default_rng(0))
+    assert [len(next(ones)) for _ in range(3)] == [1, 1, 1]
+
+
 def test_a_run_repeats_itself_and_learns():
     runs = [Run(net(), tiny(), lr=0.1, steps=30, seed=3, batch_size=10).go() for _ in range(2)]
     assert runs[0].losses == runs[1].losses and len(runs[0].losses) == 30
@@ -79,6 +86,15 @@ def test_a_curve_is_the_whole_run():
     at, accuracies = run.curve(10)
     assert list(at) == [0, 10, 20, 30] and len(run.losses) == 30
     assert accuracies[-1] == run.accuracy()
+
+
+def test_a_run_settles_at_the_mean_of_its_last_measurements():
+    curve, settled = (
+        Run(net(), tiny(), lr=0.01, steps=30, seed=3, batch_size=10) for _ in range(2)
+    )
+    _, accuracies = curve.curve(5)
+    assert settled.settled(last=4, every=5) == pytest.approx(np.mean(accuracies[-4:]))
+    assert settled.losses == curve.losses
 
 
 def test_batches_may_be_given():

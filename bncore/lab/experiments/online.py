@@ -1,0 +1,150 @@
+"""online: training on one example at a time (Ioffe & Szegedy 2015, Algorithm 1; Ioffe 2017; Ba 2016)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ... import functional as F
+from ... import nets
+from ...layers import BatchNorm, Layer, Sequential
+from ...statistics import recalibrate
+from ...statistics.recalibrate import running_statistics
+from ..context import Lab
+from ..outcome import Outcome, Table, at_least, equal
+from ..pictures import Axis, Lines, Series
+from ..training import Run
+
+QUESTION = "Can a net with norms learn from one example at a time?"
+SETTING = (
+    "Digits, 3 hidden layers of 100 ReLU units, weights uniform after Kaiming, 3000 steps of one example each, SGD "
+    "without momentum at rate 0.003, the same for all norms; renorm averages with momentum 0.01 (its default) or 0.001. "
+    "Frozen: batch norm whose statistics are measured once, before training, on the training images (no labels), layer "
+    "by layer. Accuracy: mean of the last 8 measurements, every 100 steps."
+)
+
+STEPS, EVERY, LAST = 3000, 100, 8
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A norm that takes one example."""
+
+    label: str
+    norm: str
+    options: dict
+    frozen: bool = False
+
+
+SHORT = Contender("batch renorm, momentum 0.01", "renorm", {"momentum": 0.01})
+LONG = Contender("batch renorm, momentum 0.001", "renorm", {"momentum": 0.001})
+FROZEN = Contender("frozen batch norm", "batch", {}, frozen=True)
+LAYER = Contender("layer norm", "layer", {})
+CONTENDERS = (LAYER, FROZEN, LONG, SHORT)
+
+
+def run(lab: Lab) -> Outcome:
+    lab.plan(len(CONTENDERS))
+    curves, spreads = {}, {}
+    for one in CONTENDERS:
+        found = [_trained(lab, one, seed) for seed in lab.seeds]
+        curves[one.label] = np.array([curve for curve, _ in found])
+        spreads[one.label] = np.mean([spread for _, spread in found], axis=0)
+    ends = {label: found[:, -LAST:].mean(axis=1) for label, found in curves.items()}
+    output, gradient = _of_one(lab)
+    criteria = [
+        equal("batch norm by one example: distance of outputs from beta", output, 0),
+        equal("batch norm by one example: largest gradient of its inputs", gradient, 0),
+        at_least(f"{LONG.label}, worst seed", ends[LONG.label].min(), 50, "%"),
+        at_least(f"{FROZEN.label}, worst seed", ends[FROZEN.label].min(), 90, "%"),
+        at_least(f"{LAYER.label}, worst seed", ends[LAYER.label].min(), 90, "%"),
+    ]
+    refusal = _refusal(lab)
+    remarks = [f"What batch norm says to one example: {refusal or 'nothing'}.", _why(spreads)]
+    conclusion = _conclusion(output == 0, bool(refusal), ends)
+    return Outcome(conclusion, criteria, [_table(ends)], [_picture(curves)], remarks)
+
+
+def _net(norm: str, options: dict, seed: int) -> Sequential:
+    return nets.mlp(
+        64, 10, (100,) * 3, norm=norm, norm_options=options, standardize=False, rng=seed
+    )
+
+
+def _norms(net: Layer) -> list[BatchNorm]:
+    return [layer for _, layer in net.named_layers() if isinstance(layer, BatchNorm)]
+
+
+def _trained(lab: Lab, one: Contender, seed: int) -> tuple[np.ndarray, tuple[float, float]]:
+    """Accuracies; running deviation of the norms' inputs at the end and as measured then."""
+    net = _net(one.norm, one.options, seed)
+    if one.frozen:
+        recalibrate(net, lab.digits.x_train)
+        for norm in _norms(net):
+            norm.frozen = True
+    run = Run(net, lab.digits, lr=0.003, steps=STEPS, seed=seed, batch_size=1)
+    accuracies = run.curve(EVERY)[1]
+    running = _deviation(net)
+    recalibrate(net, lab.digits.x_train)
+    lab.done()
+    return accuracies, (running, _deviation(net))
+
+
+def _deviation(net: Layer) -> float:
+    """Median over all channels, NaN without running statistics."""
+    found = [np.sqrt(running_statistics(norm)[1] + norm.eps) for norm in _norms(net)]
+    return float(np.median(found)) if found else np.nan
+
+
+def _of_one(lab: Lab) -> tuple[float, float]:
+    """Batch norm's formula by the statistics of one image: distance from beta and gradient, the largest of all."""
+    net, output, gradient = _net("batch", {}, lab.seeds[0]), 0.0, 0.0
+    gamma, beta = np.full(100, 2, np.float32), np.linspace(-1, 1, 100, dtype=np.float32)
+    for i in range(len(lab.digits.x_test)):
+        x = net[1](net[0](lab.digits.x_test[i : i + 1]))
+        y, saved = F.normalize(x, F.statistics(x), gamma, beta)
+        dx = np.asarray(F.batch_norm_backward(x, saved)[0])
+        output, gradient = max(output, np.abs(y - beta).max()), max(gradient, np.abs(dx).max())
+    return output, gradient
+
+
+def _refusal(lab: Lab) -> str:
+    try:
+        Run(_net("batch", {}, 0), lab.digits, lr=0.003, steps=1, seed=0, batch_size=1).go()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _conclusion(blind: bool, refuses: bool, ends: dict) -> str:
+    means = ", ".join(f"{label} {values.mean():.1f} %" for label, values in ends.items())
+    gives = "beta, whatever the input" if blind else "more than beta"
+    return (
+        f"One example less its own mean is 0: batch norm's formula gives {gives}, and the layer "
+        f"{'refuses' if refuses else 'takes'} it. After {STEPS} single examples: {means}."
+    )
+
+
+def _why(spreads: dict) -> str:
+    short, long = spreads[SHORT.label], spreads[LONG.label]
+    return (
+        "An example alone deviates by sqrt(eps) = 0.003, which renorm's running deviation moves towards: at the end it "
+        f"is {short[0]:.3g} with momentum 0.01, where {short[1]:.3g} is measured, and {long[0]:.3g} with 0.001, where "
+        f"{long[1]:.3g} is measured (medians over channels). Nor does a gradient pass through it; the last Linear, gamma "
+        "and beta learn alone."
+    )
+
+
+def _table(ends: dict) -> Table:
+    rows = [[label, v.mean(), v.min(), v.max()] for label, v in ends.items()]
+    return Table("Test accuracy", ["norm", "mean, %", "least, %", "most, %"], rows)
+
+
+def _picture(curves: dict) -> Lines:
+    return Lines(
+        "One example at a time",
+        Axis("training steps", "examples"),
+        Axis("accuracy on 500 test digits", "%", limits=(0, 102)),
+        [Series(label, np.arange(0, STEPS + 1, EVERY), found) for label, found in curves.items()],
+    )
