@@ -128,6 +128,6 @@ def _picture(curves: dict, measure: int, steps: int) -> Lines:
     return Lines(
         f"{MEASURES[measure].capitalize()} along a step",
         Axis("training steps", "batches of 60"),
-        Axis(MEASURES[measure], ("cross-entropy, nats", "norm, nats per unit of weight", "")[measure], log=True),
+        Axis(MEASURES[measure], ("cross-entropy, nats", "nats per unit of weight", "")[measure], log=True),
         series,
     )  # fmt: skip
