@@ -60,8 +60,8 @@ def run(lab: Lab) -> Outcome:
         f"At the very first step, before any training, it is {_times(first, 'he_normal', 0)} as much for the loss; and part of "
         f"the change of the gradient is its size, without norms {_times(ratios, 'he_normal', 2)} that with them.",
         "It depends on the initial weights. With PyTorch's default a ReLU layer passes on a sixth of the mean square it "
-        f"receives, and without norms the loss ranges over {_times(ratios, 'kaiming_uniform', 0)} as much as with them. A flat "
-        f"loss is no merit there: that net has {default:.0f} % right in the end, 10 % being chance.",
+        f"receives, and without norms the loss ranges over {_times(ratios, 'kaiming_uniform', 0)} as much as with them. Flatness "
+        f"alone is no merit: that net has {default:.0f} % right in the end, 10 % being chance.",
     ]
     tables = [_table(medians, accuracies)]
     return Outcome(conclusion, criteria, tables, [_picture(curves, i, steps) for i in (0, 1)], remarks)  # fmt: skip
