@@ -9,7 +9,7 @@ from ..support import checks
 
 __all__ = ["NAMES", "find", "question"]
 
-NAMES = ("speed", "small-batch", "biased-batches", "grades", "online")
+NAMES = ("speed",)
 
 
 def find(name: str) -> ModuleType:

@@ -87,6 +87,13 @@ class Run:
                 break
         return self
 
+    def until(self, factor: float = math.inf) -> float:
+        """Steps until the loss was ``factor`` times the first one, or not finite; infinite if that did not come."""
+        for step, loss in enumerate(self.losses):
+            if not (math.isfinite(loss) and loss < factor * self.losses[0]):
+                return step
+        return math.inf
+
     def accuracy(self) -> float:
         """Percent right of the test samples."""
         return 100 * evaluate(self.net, self.data.x_test, self.data.y_test)["accuracy"]
