@@ -9,7 +9,7 @@ from ..support import checks
 
 __all__ = ["NAMES", "find", "question"]
 
-NAMES = ("speed", "population")
+NAMES = ("speed", "population", "inputs")
 
 
 def find(name: str) -> ModuleType:
