@@ -9,7 +9,7 @@ from ..support import checks
 
 __all__ = ["NAMES", "find", "question"]
 
-NAMES = ("speed", "population", "inputs")
+NAMES = ("speed", "population", "inputs", "dropout")
 
 
 def find(name: str) -> ModuleType:
