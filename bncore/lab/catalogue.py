@@ -9,7 +9,7 @@ from ..support import checks
 
 __all__ = ["NAMES", "find", "question"]
 
-NAMES = ("speed",)
+NAMES = ("speed", "population", "inputs", "dropout", "tail")
 
 
 def find(name: str) -> ModuleType:

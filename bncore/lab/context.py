@@ -12,7 +12,7 @@ import numpy as np
 from ..support.progress import Progress
 from ..training.data import Dataset, load
 
-__all__ = ["Lab"]
+__all__ = ["Lab", "digits"]
 
 T = TypeVar("T")
 
@@ -52,6 +52,11 @@ class Lab:
     @cached_property
     def digits(self) -> Dataset:
         """1297 images of handwritten digits to train on and 500 to test with, (n, 1, 8, 8), from 0 to 1."""
-        data = load("digits", test_fraction=500 / 1797)
-        scale = np.float32(1 / 16)
-        return replace(data, x_train=data.x_train * scale, x_test=data.x_test * scale)
+        return digits(test=500)
+
+
+def digits(test: int) -> Dataset:
+    """The 1797 handwritten digits of `Lab.digits`, so many of them to test with."""
+    data = load("digits", test_fraction=test / 1797)
+    scale = np.float32(1 / 16)
+    return replace(data, x_train=data.x_train * scale, x_test=data.x_test * scale)
