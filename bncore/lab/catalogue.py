@@ -9,7 +9,7 @@ from ..support import checks
 
 __all__ = ["NAMES", "find", "question"]
 
-NAMES = ("speed",)
+NAMES = ("speed", "placement", "residual", "sequences", "norms")
 
 
 def find(name: str) -> ModuleType:
