@@ -1,4 +1,4 @@
-"""sequences: recurrent nets with sequence-wise norm (Laurent et al. 2015, section 4), and what padding changes."""
+"""sequences: recurrent nets with sequence-wise norm (Laurent et al. 2015), and what padding changes."""
 
 from __future__ import annotations
 
@@ -106,6 +106,7 @@ def _packed_pass(layer: Any, rows: Array, drows: Array, lengths: Array) -> list[
     dx = functional.linear_backward(dproducts, kept, **dinput)[0]
     for name, gradient in into.items():
         layer.set_grad(name, gradient)
+    assert dx is not None
     return [y, dx, *_found(layer)]
 
 
