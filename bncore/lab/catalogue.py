@@ -9,7 +9,25 @@ from ..support import checks
 
 __all__ = ["NAMES", "find", "question"]
 
-NAMES = ("speed", "population", "inputs", "dropout", "tail")
+NAMES = (
+    "speed",
+    "grid",
+    "moving-averages",
+    "whole-set",
+    "population",
+    "small-batch",
+    "biased-batches",
+    "grades",
+    "online",
+    "inputs",
+    "dropout",
+    "placement",
+    "landscape",
+    "residual",
+    "sequences",
+    "norms",
+    "tail",
+)
 
 
 def find(name: str) -> ModuleType:

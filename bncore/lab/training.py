@@ -37,6 +37,8 @@ class Run:
         Length of the whole run, of which the layers are told.
     batches : iterator of index arrays, optional
         The training samples of each step. Default: shuffled epochs in batches of ``batch_size``.
+    schedule : str, optional
+        Factor on the rate over the whole run, as for `bncore.Trainer`.
 
     Attributes
     ----------
@@ -57,6 +59,7 @@ class Run:
         batch_size: int = 60,
         momentum: float = 0.0,
         batches: Iterator[Array] | None = None,
+        schedule: str | None = None,
     ) -> None:
         self.net, self.data = net, data
         self.losses: list[float] = []
@@ -65,7 +68,8 @@ class Run:
         rng = np.random.default_rng(seed)
         self._batches = batches or shuffled(len(data.x_train), batch_size, rng)
         net.reseed(rng)
-        self.trainer = Trainer(net, optimizer=SGD(lr=lr, momentum=momentum), total_steps=steps)
+        optimizer = SGD(lr=lr, momentum=momentum)
+        self.trainer = Trainer(net, optimizer=optimizer, schedule=schedule, total_steps=steps)
 
     def step(self) -> float:
         """One step; its loss, NaN from where training diverged on."""
