@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
 from ..support.progress import Progress
-from ..training.data import Dataset, load
+from ..training.data import Dataset
+from .digits import digits
 
-__all__ = ["Lab", "digits"]
+__all__ = ["Lab"]
 
 T = TypeVar("T")
 
@@ -52,11 +53,4 @@ class Lab:
     @cached_property
     def digits(self) -> Dataset:
         """1297 images of handwritten digits to train on and 500 to test with, (n, 1, 8, 8), from 0 to 1."""
-        return digits(test=500)
-
-
-def digits(test: int) -> Dataset:
-    """The 1797 handwritten digits of `Lab.digits`, so many of them to test with."""
-    data = load("digits", test_fraction=test / 1797)
-    scale = np.float32(1 / 16)
-    return replace(data, x_train=data.x_train * scale, x_test=data.x_test * scale)
+        return digits()

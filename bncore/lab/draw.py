@@ -134,6 +134,8 @@ def _frame(axes: Any, picture: Lines) -> None:
             getattr(axes, f"set_{which}lim")(*axis.limits)
     if picture.x.log:
         _ticks_at_points(axes, picture)
+    if picture.y.log:
+        _plain_ticks(axes.yaxis)
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -148,6 +150,17 @@ def _ticks_at_points(axes: Any, picture: Lines) -> None:
     if len(points) <= 10:
         axes.set_xticks(points, [f"{x:g}" for x in points])
         axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _plain_ticks(axis: Any) -> None:
+    """0.1, 0.2, 0.5, 1 rather than powers of ten where the range is narrow."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    low, high = axis.get_view_interval()
+    if high < 200 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
 
 
 def _heat_maps(figure: Figure, panels: Any, picture: HeatMaps) -> None:

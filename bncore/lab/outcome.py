@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .pictures import Picture
 from .text import text
 
-__all__ = ["Criterion", "Outcome", "Report", "Table", "at_least", "at_most", "below", "equal"]
+__all__ = [
+    "Criterion",
+    "Outcome",
+    "Report",
+    "Table",
+    "at_least",
+    "at_most",
+    "below",
+    "equal",
+    "span",
+]
 
 _RELATIONS = {
     "≤": lambda figure, bound: figure <= bound,
@@ -80,10 +90,9 @@ class Table:
     rows: Sequence[Sequence[Any]]
 
     def cells(self) -> list[list[str]]:
-        """The rows as text."""
-        return [
-            [cell if isinstance(cell, str) else number(cell) for cell in row] for row in self.rows
-        ]
+        """The rows as text; in a column with fractions, whole floats have decimals too."""
+        columns = [_column(cells) for cells in zip(*self.rows)]
+        return [list(row) for row in zip(*columns)]
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -93,17 +102,37 @@ class Table:
         }
 
 
-def number(value: Any) -> str:
-    """A number as people write it: whole ones whole, others with four digits; ``-`` for None, ``not finite`` as it says."""
+def number(value: Any, decimals: bool = False) -> str:
+    """A number as people write it: ``-`` for None, ``not finite`` as it says.
+
+    Whole numbers are whole, others have two decimals from 1 to 1000, else three digits. With ``decimals`` whole floats
+    have them too.
+    """
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not math.isfinite(value):
         return "not finite"
-    if value == int(value) and abs(value) < 1e6:
+    whole = value == int(value) and abs(value) < 1e6
+    if whole and (value == 0 or not (decimals and isinstance(value, float))):
         return str(int(value))
-    return f"{value:.2f}" if 10 <= abs(value) < 1000 else f"{value:.3g}"
+    return f"{value:.2f}" if 1 <= abs(value) < 1000 else f"{value:.3g}"
+
+
+def _column(cells: Sequence[Any]) -> list[str]:
+    floats = [cell for cell in cells if isinstance(cell, float) and math.isfinite(cell)]
+    decimals = any(value != int(value) for value in floats)
+    return [cell if isinstance(cell, str) else number(cell, decimals) for cell in cells]
+
+
+def span(values: Iterable[float]) -> str:
+    """From the least to the largest, of whole numbers; an infinite one is "never"."""
+    found = sorted(values)
+    low, high = (
+        "never" if value == math.inf else f"{value:.0f}" for value in (found[0], found[-1])
+    )
+    return low if low == high else f"{low} to {high}"
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,15 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows, in which unit ("" for pure numbers), on which scale, and from where to where."""
+    """What an axis shows, in which unit ("" for pure numbers, None for names), on which scale, from where to where."""
 
     label: str
-    unit: str = ""
+    unit: str | None = ""
     log: bool = False
     limits: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        return f"{self.label} [{self.unit}]" if self.unit else f"{self.label} [pure number]"
+        return self.label if self.unit is None else f"{self.label} [{self.unit or 'pure number'}]"
 
 
 @dataclass(frozen=True)

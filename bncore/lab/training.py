@@ -14,7 +14,7 @@ from ..training import SGD, Trainer, evaluate
 from ..training.batches import epoch_batches
 from ..training.data import Dataset
 
-__all__ = ["Run", "shuffled"]
+__all__ = ["Run", "reached", "shuffled"]
 
 Array = npt.NDArray[Any]
 
@@ -26,6 +26,12 @@ def shuffled(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[Arra
     """
     while True:
         yield from epoch_batches(n, batch_size, rng, smallest=min(2, batch_size))
+
+
+def reached(every: int, accuracies: Array, goal: float) -> float:
+    """Steps until an accuracy that was measured every so many steps, from the start on; infinite if that did not come."""
+    at = np.flatnonzero(accuracies >= goal)
+    return float(every * at[0]) if len(at) else math.inf
 
 
 class Run:

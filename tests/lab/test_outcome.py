@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 
 from bncore import lab
-from bncore.lab.outcome import Table, at_least, at_most, below, equal, number
+from bncore.lab.outcome import Table, at_least, at_most, below, equal, number, span
 
 
 @pytest.mark.parametrize(
@@ -45,12 +46,25 @@ def test_a_criterion_says_its_figure_and_its_bound():
     ("value", "text"),
     [
         (None, "-"), (True, "yes"), (False, "no"), (math.nan, "not finite"), (-math.inf, "not finite"),
-        (3, "3"), (3.0, "3"), (90.126, "90.13"), (0.01234, "0.0123"), (1e-12, "1e-12"), (123456.0, "123456"), (2.5e7, "2.5e+07"),
+        (3, "3"), (3.0, "3"), (5.4, "5.40"), (0.0, "0"), (2000.5, "2e+03"), (90.126, "90.13"), (0.01234, "0.0123"), (1e-12, "1e-12"), (123456.0, "123456"), (2.5e7, "2.5e+07"),
     ],
 )  # fmt: skip
 def test_numbers_are_written_as_people_write_them(value, text):
     assert number(value) == text
     assert Table("t", ["a"], [[value]]).cells() == [[text]]
+
+
+def test_whole_floats_have_decimals_beside_fractions():
+    rows = [["a", 97.0, 97.0, 3], ["b", 97.13, 98.0, 4], ["c", 0.0, 0.0, None]]
+    assert Table("t", list("abcd"), rows).cells() == [
+        ["a", "97.00", "97", "3"], ["b", "97.13", "98", "4"], ["c", "0", "0", "-"]
+    ]  # fmt: skip
+
+
+def test_a_span_goes_from_the_least_to_the_largest():
+    assert span([30, 20, 40.0]) == "20 to 40"
+    assert span(np.array([7, 7])) == "7"
+    assert span([30, math.inf]) == "30 to never"
 
 
 def test_a_report_holds_everything_as_text_and_as_json(toys):

@@ -44,6 +44,15 @@ def test_what_is_computed_names_no_seeds():
 def test_axes_have_units():
     assert str(Axis("accuracy", "%")) == "accuracy [%]"
     assert str(Axis("learning rate")) == "learning rate [pure number]"
+    assert str(Axis("activation", None)) == "activation"
+
+
+@pytest.mark.parametrize(("high", "shown"), [(1.0, "0.02"), (1e4, "10^{2}")])
+def test_a_narrow_logarithmic_axis_has_plain_numbers(high, shown):
+    series = [Series("s", [1, 2], [[0.015, high]])]
+    figure = draw(Lines("t", Axis("a"), Axis("b", log=True), series))
+    figure.draw_without_rendering()
+    assert any(shown in t.get_text() for t in figure.axes[0].get_yticklabels())
 
 
 def test_series_differ_in_more_than_colour():

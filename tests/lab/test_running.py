@@ -12,7 +12,7 @@ import pytest
 import bncore as bn
 from bncore import lab
 from bncore.lab.catalogue import find
-from bncore.lab.training import Run, shuffled
+from bncore.lab.training import Run, reached, shuffled
 
 
 def tiny():
@@ -95,6 +95,13 @@ def test_a_run_settles_at_the_mean_of_its_last_measurements():
     _, accuracies = curve.curve(5)
     assert settled.settled(last=4, every=5) == pytest.approx(np.mean(accuracies[-4:]))
     assert settled.losses == curve.losses
+
+
+def test_a_goal_is_reached_where_it_first_is():
+    accuracies = np.array([10.0, 80.0, 91.0, 85.0, 95.0])
+    assert reached(5, accuracies, 90) == 10
+    assert reached(5, accuracies, 10) == 0
+    assert reached(5, accuracies, 96) == math.inf
 
 
 def test_batches_may_be_given():

@@ -8,6 +8,7 @@ import numpy as np
 
 from ... import nets
 from ..context import Lab
+from ..digits import ACCURACY
 from ..outcome import Outcome, Table, at_least, at_most
 from ..pictures import Axis, Dots, Series
 from ..training import Run
@@ -90,7 +91,7 @@ def _picture(found: dict) -> Dots:
     places = list(PLACES.values())
     return Dots(
         "Batches that are not like the data",
-        Axis("classes in a batch", "of 10"),
-        Axis("accuracy on 500 test digits", "%", limits=(0, 102)),
+        Axis("classes in a batch", None),
+        ACCURACY,
         [Series(NORMS[norm], places, values) for norm, values in found.items()],
     )

@@ -144,7 +144,7 @@ def _picture(means: dict) -> Dots:
     values = np.concatenate([means[p] for p in RATES], axis=2)  # seeds, kinds, places
     return Dots(
         "Dropout in front of batch norm",
-        Axis("dropout in front of the norm", "p"),
-        Axis("variance in evaluation / in training", "ratio", limits=(0, 1.5)),
+        Axis("probability of dropout, and the norm behind it", None),
+        Axis("variance in evaluation / in training", limits=(0, 1.5)),
         [Series(kind, places, values[:, at]) for at, kind in enumerate(KINDS)],
     )

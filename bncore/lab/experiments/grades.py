@@ -146,5 +146,5 @@ def _remark() -> str:
 
 def _picture(values: dict[str, Array]) -> Dots:
     series = [Series(name, GRADES, [found]) for name, found in values.items()]
-    axes = Axis("grade", "points"), Axis("normalized", "standard deviations")
+    axes = Axis("grade", None), Axis("normalized", "standard deviations")
     return Dots("A to C from one batch, D from a batch of its own", *axes, series, exact=True)

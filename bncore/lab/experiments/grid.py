@@ -8,7 +8,7 @@ import numpy as np
 
 from ... import nets
 from ..context import Lab
-from ..outcome import Outcome, Table, at_least
+from ..outcome import Outcome, Table, at_least, span
 from ..pictures import Axis, HeatMaps
 from ..training import Run
 
@@ -44,8 +44,8 @@ def run(lab: Lab) -> Outcome:
     ]  # fmt: skip
     cells = len(RATES) * len(DEVIATIONS)
     conclusion = (
-        f"With batch norm {_range(good['batch'])} of {cells} pairs of learning rate and initial deviation reach "
-        f"{GOOD:.0f} %, without it {_range(good['none'])}. At the best deviation ({DEVIATIONS[best['batch']]:g}) it gives "
+        f"With batch norm {span(good['batch'])} of {cells} pairs of learning rate and initial deviation reach "
+        f"{GOOD:.0f} %, without it {span(good['none'])}. At the best deviation ({DEVIATIONS[best['batch']]:g}) it gives "
         f"{floor['batch']:.1f} % or more over a {SPAN:.0f}-fold range of rates (means over seeds), the net without norms "
         f"{floor['none']:.1f} % (deviation {DEVIATIONS[best['none']]:g})."
     )
@@ -76,14 +76,9 @@ def _floors(accuracies: np.ndarray) -> np.ndarray:
     return floors
 
 
-def _range(counts: np.ndarray) -> str:
-    low, high = counts.min(), counts.max()
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
 def _table(good: dict, grids: dict) -> Table:
     rows = [
-        [name, _range(good[norm]), *[float(np.max(grids[norm].mean(axis=0)[:, i])) for i in range(len(RATES))]]
+        [name, span(good[norm]), *[float(np.max(grids[norm].mean(axis=0)[:, i])) for i in range(len(RATES))]]
         for norm, name in NORMS.items()
     ]  # fmt: skip
     columns = [f"best at rate {rate:g}, %" for rate in RATES]

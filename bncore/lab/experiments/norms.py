@@ -14,6 +14,7 @@ import numpy as np
 from ... import nets
 from ...layers import Sequential
 from ..context import Lab
+from ..digits import ACCURACY
 from ..outcome import Criterion, Outcome, Table, at_least
 from ..pictures import Axis, Lines, Series
 from ..training import Run
@@ -130,7 +131,7 @@ def _table(net: str, sizes: tuple[int, ...], found: Found) -> Table:
 def _pictures(net: str, sizes: tuple[int, ...], found: Found) -> list[Lines]:
     batch = Axis("batch size", "samples", log=True)
     kinds = (
-        ("accuracy", Axis("accuracy on 500 test digits", "%", limits=(0, 102)), found.accuracies),
+        ("accuracy", ACCURACY, found.accuracies),
         ("time per step", Axis("median time per step", "ms", log=True), found.times),
     )
     return [

@@ -88,7 +88,7 @@ def _picture(ends: Ends) -> Dots:
     places = list(NAMES.values())
     return Dots(
         "The norm before or after the activation",
-        Axis("activation", "function"),
+        Axis("activation", None),
         Axis("accuracy on 500 test digits", "%"),
         [Series(f"norm {placement}", places, ends[placement]) for placement in PLACEMENTS],
         [(LEAST, "95 %")],

@@ -8,6 +8,7 @@ from ... import nets
 from ...statistics import recalibrate
 from ...training import evaluate
 from ..context import Lab
+from ..digits import ACCURACY
 from ..outcome import Criterion, Outcome, Table, at_least, at_most
 from ..pictures import Axis, Lines, Series
 from ..training import Run
@@ -134,6 +135,6 @@ def _picture(found: dict) -> Lines:
     return Lines(
         "The same net with moving averages and with population statistics",
         Axis("training steps", "batches of 60", log=True),
-        Axis("accuracy on 500 test digits", "%", limits=(0, 102)),
+        ACCURACY,
         series,
     )

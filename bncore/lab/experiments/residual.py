@@ -12,6 +12,7 @@ import numpy as np
 from ... import nets
 from ...layers import BatchNorm, Conv2d, Residual, Sequential
 from ..context import Lab
+from ..digits import ACCURACY
 from ..outcome import Criterion, Outcome, Table, at_least, at_most, equal
 from ..pictures import Axis, Lines, Series
 from ..training import Run
@@ -141,6 +142,6 @@ def _picture(curves: Curves) -> Lines:
     return Lines(
         "Residual nets whose blocks start as the identity (γ = 0) or not",
         Axis("training steps", "batches of 30"),
-        Axis("accuracy on 500 test digits", "%", limits=(0, 102)),
+        ACCURACY,
         [Series(_name(c), steps, found) for c, found in curves.items()],
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,10 @@ import numpy as np
 from ... import functional, nets
 from ...layers import GRU, LSTM
 from ..context import Lab
-from ..outcome import Outcome, Table, at_most, equal
+from ..digits import ACCURACY
+from ..outcome import Outcome, Table, at_most, equal, span
 from ..pictures import Axis, Lines, Series
-from ..training import Run
+from ..training import Run, reached
 
 QUESTION = "Does batch norm help recurrent nets, and does padding change what they compute?"
 SETTING = (
@@ -32,7 +32,7 @@ Array = np.ndarray
 def run(lab: Lab) -> Outcome:
     lab.plan(len(CONTENDERS))
     curves = {c: np.array([_curve(lab, *c, seed) for seed in lab.seeds]) for c in CONTENDERS}
-    steps = {c: [_reached(curve) for curve in found] for c, found in curves.items()}
+    steps = {c: [reached(EVERY, curve, GOAL) for curve in found] for c, found in curves.items()}
     padding = {c: np.sum([_padding(lab, *c, s) for s in lab.seeds], axis=0) for c in CONTENDERS}
     changed, compared = np.sum(list(padding.values()), axis=0)
     criteria = [
@@ -44,12 +44,12 @@ def run(lab: Lab) -> Outcome:
         for kind in KINDS
     )
     conclusion = (
-        f"To {GOAL:.0f} % it takes {', '.join(f'{_name(c)} {_range(steps[c])} steps' for c in steps)}; with norm, as a "
+        f"To {GOAL:.0f} % it takes {', '.join(f'{_name(c)} {span(steps[c])} steps' for c in steps)}; with norm, as a "
         f"part of the steps without: {ratios} (of the means). Padding changes "
         f"{changed} of {compared} values compared."
     )
     rows = [
-        [_name(c), _range(steps[c]), float(curves[c][:, -1].mean()), int(padding[c][0])]
+        [_name(c), span(steps[c]), float(curves[c][:, -1].mean()), int(padding[c][0])]
         for c in steps
     ]
     heads = ["net", "steps to 90 %", "accuracy at the end, %, mean", "values changed by padding"]
@@ -61,11 +61,6 @@ def _curve(lab: Lab, kind: str, norm: str, seed: int) -> Array:
     _, found = Run(net, lab.digits, lr=0.3, momentum=0.9, steps=STEPS, seed=seed).curve(EVERY)
     lab.done()
     return found
-
-
-def _reached(accuracies: Array) -> float:
-    at = np.flatnonzero(accuracies >= GOAL)
-    return float(EVERY * at[0]) if len(at) else np.inf
 
 
 def _padding(lab: Lab, kind: str, norm: str, seed: int) -> Array:
@@ -131,17 +126,12 @@ def _name(contender: tuple[str, str]) -> str:
     return kind.upper() + (" with norm" if norm == "batch" else "")
 
 
-def _range(steps: Sequence[float]) -> str:
-    low, high = ("never" if s == np.inf else f"{s:.0f}" for s in (min(steps), max(steps)))
-    return low if low == high else f"{low} to {high}"
-
-
 def _picture(curves: dict[tuple[str, str], np.ndarray]) -> Lines:
     x = np.arange(0, STEPS + 1, EVERY)
     return Lines(
         "Recurrent nets with and without sequence-wise norm",
         Axis("training steps", "batches of 60"),
-        Axis("accuracy on 500 test digits", "%", limits=(0, 102)),
+        ACCURACY,
         [Series(_name(c), x, found) for c, found in curves.items()],
         [(GOAL, "90 %")],
     )

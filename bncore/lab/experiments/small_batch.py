@@ -7,6 +7,7 @@ import numpy as np
 from ... import nets
 from ...statistics import recalibrate
 from ..context import Lab
+from ..digits import ACCURACY
 from ..outcome import Outcome, Table, at_least, at_most
 from ..pictures import Axis, Lines, Series
 from ..training import Run
@@ -89,6 +90,6 @@ def _picture(settled: dict) -> Lines:
     return Lines(
         "Small batches with and without renormalization",
         Axis("batch size", "samples", log=True),
-        Axis("accuracy on 500 test digits", "%", limits=(0, 102)),
+        ACCURACY,
         [Series(name, SIZES, settled[norm]) for norm, name in NORMS.items()],
     )

@@ -6,9 +6,10 @@ import numpy as np
 
 from ... import nets
 from ..context import Lab
-from ..outcome import Outcome, Table, at_least, at_most
+from ..digits import ACCURACY
+from ..outcome import Outcome, Table, at_least, at_most, span
 from ..pictures import Axis, Lines, Series
-from ..training import Run
+from ..training import Run, reached
 
 QUESTION = "Does a net with batch norm reach the baseline sooner?"
 SETTING = (
@@ -29,10 +30,12 @@ def run(lab: Lab) -> Outcome:
         found = {
             rate: [_curve(lab, norm, rate, steps, seed) for seed in lab.seeds] for rate in RATES
         }
-        best[norm] = min(RATES, key=lambda rate: np.mean([_reached(c) for c in found[rate]]))
+        best[norm] = min(
+            RATES, key=lambda rate: np.mean([reached(EVERY, c, GOAL) for c in found[rate]])
+        )
         curves[norm] = found
-    with_norm = [_reached(c) for c in curves["batch"][best["batch"]]]
-    without = [_reached(c) for c in curves["none"][best["none"]]]
+    with_norm = [reached(EVERY, c, GOAL) for c in curves["batch"][best["batch"]]]
+    without = [reached(EVERY, c, GOAL) for c in curves["none"][best["none"]]]
     ratio = max(a / b for a, b in zip(with_norm, without))
     ends = {norm: np.mean([c[-1] for c in curves[norm][best[norm]]]) for norm in best}
     criteria = [
@@ -42,8 +45,8 @@ def run(lab: Lab) -> Outcome:
         ),
     ]
     conclusion = (
-        f"With batch norm the net reaches {GOAL:.0f} % after {_range(with_norm)} steps, without it after "
-        f"{_range(without)}; after {steps} steps they stand at {ends['batch']:.1f} and {ends['none']:.1f} %."
+        f"With batch norm the net reaches {GOAL:.0f} % after {span(with_norm)} steps, without it after "
+        f"{span(without)}; after {steps} steps they stand at {ends['batch']:.1f} and {ends['none']:.1f} %."
     )
     return Outcome(conclusion, criteria, [_table(curves)], [_picture(curves, best, steps)])
 
@@ -57,25 +60,12 @@ def _curve(lab: Lab, norm: str, rate: float, steps: int, seed: int) -> np.ndarra
     return accuracies
 
 
-def _reached(accuracies: np.ndarray) -> float:
-    """Steps until the goal; infinite if it was not reached."""
-    at = np.flatnonzero(accuracies >= GOAL)
-    return float(EVERY * at[0]) if len(at) else np.inf
-
-
-def _range(values: list[float]) -> str:
-    low, high = (
-        "never" if value == np.inf else f"{value:.0f}" for value in (min(values), max(values))
-    )
-    return low if low == high else f"{low} to {high}"
-
-
 def _table(curves: dict) -> Table:
     rows = [
         [
             {"batch": "batch norm", "none": "no norm"}[norm],
             rate,
-            _range([_reached(c) for c in found]),
+            span([reached(EVERY, c, GOAL) for c in found]),
             float(np.mean([c[-1] for c in found])),
         ]
         for norm, rates in curves.items()
@@ -95,7 +85,7 @@ def _picture(curves: dict, best: dict, steps: int) -> Lines:
     return Lines(
         "Sigmoid net with and without batch norm",
         Axis("training steps", "batches of 60"),
-        Axis("accuracy on 500 test digits", "%", limits=(0, 102)),
+        ACCURACY,
         series,
         [(GOAL, "90 %")],
     )

@@ -11,7 +11,8 @@ from ...layers import BatchNorm
 from ...statistics import recalibrate
 from ...training import evaluate
 from ...training.data import Dataset
-from ..context import Lab, digits
+from ..context import Lab
+from ..digits import digits
 from ..outcome import Criterion, Outcome, Table, at_least, at_most
 from ..pictures import Axis, Dots, Series
 from ..training import Run, shuffled
@@ -143,7 +144,7 @@ def _picture(found: dict) -> Dots:
     places = ["before the last step", "after it", "population statistics"]
     return Dots(
         "A last batch of three rows in every epoch",
-        Axis("when", f"mean over {LAST} epochs"),
+        Axis(f"measured at the end of {LAST} epochs", None),
         Axis("accuracy on 450 test digits", "%", limits=(0, 102)),
         [Series(name, places, values) for name, values in found.items()],
     )
