@@ -31,6 +31,7 @@ STYLES = (
     ("#E69F00", "X", "-."),
 )
 MOST_MARKERS = 16
+LONGEST = 38  # characters that fit along an upright axis
 # Text as shapes: looks alike everywhere. One salt: the same picture is the same file
 PLAIN: dict[Any, Any] = {"svg.fonttype": "path", "svg.hashsalt": "bncore", "font.size": 9.5}
 
@@ -43,8 +44,9 @@ def draw(picture: Picture) -> Figure:
 
     with rc_context(PLAIN):
         panels = len(picture.panels) if isinstance(picture, HeatMaps) else 1
-        figure = Figure(figsize=(6.4 if panels == 1 else 4.9 * panels, 4.0), layout="constrained")
-        axes = figure.subplots(1, panels, squeeze=False, sharey=True)[0]
+        # narrow, with panels one below the other: the text stays readable on a phone
+        figure = Figure(figsize=(5.4, 0.8 + 3.0 * panels), layout="constrained")
+        axes = figure.subplots(panels, 1, squeeze=False, sharex=True)[:, 0]
         if isinstance(picture, HeatMaps):
             _heat_maps(figure, axes, picture)
         elif isinstance(picture, Dots):
@@ -126,8 +128,9 @@ def _frame(axes: Any, picture: Lines) -> None:
             text, (1, value), xycoords=("axes fraction", "data"), xytext=(-2, 2),
             textcoords="offset points", ha="right", fontsize=8, color="0.3",
         )  # fmt: skip
+    axes.set_xlabel(str(picture.x))
+    axes.set_ylabel(_upright(picture.y))
     for which, axis in (("x", picture.x), ("y", picture.y)):
-        getattr(axes, f"set_{which}label")(str(axis))
         if axis.log:
             getattr(axes, f"set_{which}scale")("log")
         if axis.limits is not None:
@@ -140,6 +143,12 @@ def _frame(axes: Any, picture: Lines) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8.5)
+
+
+def _upright(axis: Axis) -> str:
+    """The axis' text, its unit on a line of its own where one is too short for both."""
+    text = str(axis)
+    return text if len(text) <= LONGEST else text.replace(" [", "\n[")
 
 
 def _ticks_at_points(axes: Any, picture: Lines) -> None:
@@ -174,15 +183,17 @@ def _heat_maps(figure: Figure, panels: Any, picture: HeatMaps) -> None:
         axes.set_title(name, fontsize=10)
         axes.set_xticks(range(len(picture.columns)), picture.columns)
         axes.set_yticks(range(len(picture.rows)), picture.rows)
-        axes.set_xlabel(str(picture.x))
+        axes.set_ylabel(_upright(picture.y))
         for row, column in np.ndindex(mean.shape):
             dark = mean[row, column] < (low + high) / 2
             axes.text(
-                column, row, _cell(cells[:, row, column]), ha="center", va="center", fontsize=7.5,
+                column, row, _cell(cells[:, row, column]), ha="center", va="center", fontsize=8,
                 linespacing=1.3, color="white" if dark else "black",
             )  # fmt: skip
-    panels[0].set_ylabel(str(picture.y))
-    figure.colorbar(image, ax=list(panels), label=str(picture.value), fraction=0.05, pad=0.02)
+    panels[-1].set_xlabel(str(picture.x))
+    figure.colorbar(
+        image, ax=list(panels), label=str(picture.value), fraction=0.05, pad=0.02, aspect=40
+    )
 
 
 def _scale(picture: HeatMaps) -> tuple[float, float]:

@@ -22,9 +22,10 @@ a { color: #005a8c; } .quiet { color: #555; font-size: 0.9rem; }
 .conclusion { border-left: 4px solid #0072B2; padding: 0.2rem 0 0.2rem 0.8rem; }
 .failed .conclusion { border-color: #D55E00; }
 .wide { overflow-x: auto; }
-figure { margin: 1rem 0; } figure img { width: 100%; height: auto; max-width: 52rem; display: block; }
+figure { margin: 1rem 0; } figure img { width: 100%; height: auto; max-width: 42rem; display: block; }
 figcaption { color: #555; font-size: 0.85rem; }
 table { border-collapse: collapse; font-size: 0.9rem; margin: 0.6rem 0; font-variant-numeric: tabular-nums; }
+table.data td { white-space: nowrap; }
 caption { text-align: left; font-weight: 600; padding-bottom: 0.2rem; }
 th, td { padding: 0.2rem 0.7rem 0.2rem 0; text-align: left; border-bottom: 1px solid #ddd; vertical-align: top; }
 ul.criteria { list-style: none; padding: 0; } ul.criteria li { padding-left: 1.6rem; text-indent: -1.6rem; }
@@ -126,4 +127,4 @@ def _table(table: Table) -> str:
         for row in table.cells()
     )
     caption = f"<caption>{html.escape(table.title)}</caption>"
-    return f'<div class="wide"><table>{caption}<tr>{head}</tr>{rows}</table></div>'
+    return f'<div class="wide"><table class="data">{caption}<tr>{head}</tr>{rows}</table></div>'

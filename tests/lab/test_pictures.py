@@ -55,6 +55,12 @@ def test_a_narrow_logarithmic_axis_has_plain_numbers(high, shown):
     assert any(shown in t.get_text() for t in figure.axes[0].get_yticklabels())
 
 
+def test_a_long_upright_label_takes_two_lines():
+    axis = Axis("variance in evaluation over that in training")
+    figure = draw(Lines("t", Axis("a"), axis, [Series("s", [1, 2], [[1, 2]])]))
+    assert figure.axes[0].get_ylabel() == f"{axis.label}\n[pure number]"
+
+
 def test_series_differ_in_more_than_colour():
     looks = [(marker, line) for _, marker, line in STYLES]
     assert len(set(looks)) == len(looks)

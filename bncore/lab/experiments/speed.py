@@ -64,7 +64,7 @@ def _table(curves: dict) -> Table:
     rows = [
         [
             {"batch": "batch norm", "none": "no norm"}[norm],
-            rate,
+            f"{rate:g}",
             span([reached(EVERY, c, GOAL) for c in found]),
             float(np.mean([c[-1] for c in found])),
         ]
