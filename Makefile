@@ -6,7 +6,7 @@ SANITIZERS = $(shell $(or $(CC),gcc) -print-file-name=libasan.so) \
 C_FILES = $(shell find src_c tests/c -name '*.[ch]')
 CYTHON_FILES = $(wildcard bncore/*.pyx bncore/*.pxi bncore/*.pxd)
 
-.PHONY: help build test bench lint format debug clean
+.PHONY: help build test bench lab lint format debug clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -29,6 +29,13 @@ bench:  ## time all norms, recurrent layers, population statistics and whole net
 	$(PYTHON) benchmarks/bench_fold.py --json benchmarks/results/fold.json
 	for table in norm rows family population conv train infer fold; do $(PYTHON) benchmarks/table.py --table $$table || exit 1; done
 	for picture in norm train infer fold; do $(PYTHON) benchmarks/plot.py --picture $$picture || exit 1; done
+
+lab:  ## run every experiment, then renew the README's table and pictures of the lab
+	mkdir -p build
+	$(PYTHON) -m bncore lab all --out build/lab --force
+	cp build/lab/bncore-lab.json benchmarks/results/lab.json
+	for name in speed grid; do cp build/lab/$$name-1.png benchmarks/results/lab-$$name.png || exit 1; done
+	$(PYTHON) benchmarks/table.py --table lab
 
 lint:  ## what CI checks; tools: python -m pip install -r .ci/lint.txt
 	$(PYTHON) -m ruff check .

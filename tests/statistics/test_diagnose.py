@@ -214,7 +214,7 @@ def test_dropout_before_a_norm_is_named_with_both_ratios():
         numbers["predicted"], rel=0.05
     )
     assert "3 Dropout(0.5) through 4 Linear(32, 24)" in finding.text
-    assert f"is {numbers['measured']:.2f} times that in training (predicted {numbers['predicted']:.2f})" in finding.text  # fmt: skip
+    assert f"is {numbers['measured']:.2f} times that in training (predicted {numbers['predicted']:.2f} for this dropout alone)" in finding.text  # fmt: skip
     assert "behind the last norm" in finding.advice and "dropout" in diagnosis.repairs
     assert diagnosis.norm("0").dropout is None and diagnosis.norm("2").dropout is None
 

@@ -160,9 +160,10 @@ class DropoutEffect:
     through : tuple of str
         The layers in between.
     measured : ndarray, shape (c,)
-        Variance without dropout, as in evaluation, over variance with it, as in training.
+        Variance without dropout, as in evaluation, over variance with it, as in training: of all dropout in the net,
+        for noise from in front of an earlier norm passes that norm.
     predicted : ndarray, shape (c,), or None
-        The same ratio from theory; None where there is none, for the reason in ``why``.
+        The ratio that theory gives for ``layers`` alone; None where there is none, for the reason in ``why``.
     """
 
     layers: tuple[tuple[str, float], ...]

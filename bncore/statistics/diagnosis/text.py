@@ -152,7 +152,7 @@ def _noise(diagnosis: Diagnosis) -> str:
 
 
 def _dropout(diagnosis: Diagnosis) -> str:
-    rows = [("norm", "dropout", "through", "measured", "predicted")]
+    rows = [("norm", "dropout", "through", "measured", "predicted for it alone")]
     for norm in diagnosis.norms:
         if norm.dropout is None:
             continue

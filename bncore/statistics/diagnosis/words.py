@@ -91,7 +91,11 @@ def effect_of(dropout: DropoutEffect) -> str:
     through = f" through {', '.join(dropout.through)}" if dropout.through else ""
     ratio = dropout.to_dict()
     predicted = ratio["predicted"]
-    theory = f"not predicted: {dropout.why}" if predicted is None else f"predicted {predicted:.2f}"
+    theory = (
+        f"not predicted: {dropout.why}"
+        if predicted is None
+        else f"predicted {predicted:.2f} for this dropout alone"
+    )
     return (
         f"{layers}{through}: the variance in evaluation is {ratio['measured']:.2f} times that in training "
         f"({theory})"
