@@ -16,7 +16,17 @@ import bncore
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-SUBCOMMANDS = ("train", "eval", "recalibrate", "diagnose", "stats", "fold", "inspect", "lab", "info")
+SUBCOMMANDS = (
+    "train",
+    "eval",
+    "recalibrate",
+    "diagnose",
+    "stats",
+    "fold",
+    "inspect",
+    "lab",
+    "info",
+)
 
 
 def blocks(language: str) -> list[str]:
