@@ -109,7 +109,7 @@ def run(lab: Lab) -> Outcome:
 def _farthest(norms: list[Norm], value: float) -> float:
     """Of the second batch's outputs, in both types and in every way."""
     seconds = [_column(SECOND, dtype) for dtype in (np.float32, np.float64)]
-    return max(float(np.abs(norm(x) - value).max()) for norm in norms for x in seconds)
+    return float(np.max([np.abs(norm(x) - value) for norm in norms for x in seconds]))
 
 
 def _values(norm: Norm) -> Array:

@@ -36,7 +36,7 @@ def run(lab: Lab) -> Outcome:
         curves[norm] = found
     with_norm = [reached(EVERY, c, GOAL) for c in curves["batch"][best["batch"]]]
     without = [reached(EVERY, c, GOAL) for c in curves["none"][best["none"]]]
-    ratio = max(a / b for a, b in zip(with_norm, without))
+    ratio = np.max(np.divide(with_norm, without))
     ends = {norm: np.mean([c[-1] for c in curves[norm][best[norm]]]) for norm in best}
     criteria = [
         at_most("steps to 90 % with norm, of those without, worst seed", ratio, 0.5),
