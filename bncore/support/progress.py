@@ -85,6 +85,7 @@ class Progress:
             return
         shown = ", ".join(f"{name} {_number(value)}" for name, value in values.items())
         if self._bar is not None:
+            self._bar.total = self.total  # may be known only after the start
             self._bar.set_postfix_str(shown, refresh=False)
             self._bar.update(count)
             return

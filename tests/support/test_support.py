@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bncore.support import checks
+from bncore.support import progress as progress_module
 from bncore.support.extras import require
 from bncore.support.files import atomic_path, check_target
 from bncore.support.progress import Progress
@@ -232,6 +233,19 @@ def test_a_terminal_gets_a_bar():
     assert "epochs" in text
     assert "3/3" in text
     assert "loss 0.1235" in text
+
+
+def test_a_bar_learns_of_a_total_that_is_known_late(monkeypatch):
+    class Bar:
+        total = None
+        set_postfix_str = update = close = staticmethod(lambda *args, **options: None)
+
+    bar = Bar()
+    monkeypatch.setattr(progress_module, "_bar", lambda *_: bar)
+    with Progress(label="x", stream=Terminal()) as progress:
+        progress.total = 4
+        progress.step()
+    assert bar.total == 4
 
 
 def test_a_terminal_without_tqdm_gets_lines(monkeypatch):
