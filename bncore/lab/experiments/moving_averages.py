@@ -77,11 +77,7 @@ class Trials:
 def run(lab: Lab) -> Outcome:
     lab.plan(len(RATES))
     trials = Trials(lab)
-    accuracy, drift, grown = (
-        min(trials.accuracies),
-        np.max(trials.drifts),
-        np.min(trials.growths[0]),
-    )
+    accuracy, drift, grown = min(trials.accuracies), np.max(trials.drifts), np.min(trials.growths[0])  # fmt: skip
     criteria = [
         at_most("steps to ten times the first loss, moving averages, all rates, worst seed", max(run.until(10) for run in trials.of(0)), 50),
         at_least("accuracy with batch norm, all rates, worst seed", accuracy, 95, "%"),
