@@ -19,7 +19,7 @@ QUESTION = "Batches (90 A, 80 B, 70 C) and (60 D, 60 D, 60 D): is the second one
 SETTING = (
     "The grades themselves, one channel, in float32 and float64, by functions and layers; eps 1e-5, gamma 1, beta 0 where "
     "nothing else is said. No net is trained, nothing left to chance: seeds play no part. Renorm's running statistics are "
-    "those of all six, its limits 1e6. Criteria are about the second batch, the worst of all ways; gradients are those of the sum of its outputs."
+    "those of all six, its limits 1e6. Criteria are about the second batch, the worst of all ways; gradients are those of y2 + 2·y3, y its outputs."
 )
 
 FIRST, SECOND = (90, 80, 70), (60, 60, 60)
@@ -101,7 +101,7 @@ def run(lab: Lab) -> Outcome:
     taught = [[name, *gradients] for name, gradients in learned.items()]
     tables = [
         Table("What the grades become", ["grade", *values], rows),
-        Table("Gradients of the second batch", ["by", "gamma", "beta", "each input"], taught),
+        Table("Gradients of the second batch", ["by", "gamma", "beta", "inputs, together"], taught),
     ]
     return Outcome(_conclusion(values, learned), criteria, tables, [_picture(values)], [_remark()])
 
@@ -121,8 +121,9 @@ def _gradients() -> dict[str, list[float]]:
     x, parameters = _column(SECOND), (np.ones(1), np.zeros(1))
     constants = F.normalize(x, _merged(x), *parameters, training=False)
     passes = F.batch_norm(x, *parameters), constants, _renorm(x, *parameters)
-    found: list[Any] = [F.batch_norm_backward(np.ones_like(x), saved) for _, saved in passes]
-    return {name: [dw[0], db[0], dx[0, 0]] for name, (dx, dw, db) in zip(NORMS, found)}
+    dy = _column((0, 1, 2))  # not all alike: outputs of any batch have a fixed sum
+    found: list[Any] = [F.batch_norm_backward(dy, saved) for _, saved in passes]
+    return {name: [dw[0], db[0], dx.sum().round(9)] for name, (dx, dw, db) in zip(NORMS, found)}
 
 
 def _conclusion(values: dict[str, Array], learned: dict[str, list[float]]) -> str:
@@ -137,9 +138,8 @@ def _conclusion(values: dict[str, Array], learned: dict[str, list[float]]) -> st
 
 
 def _remark() -> str:
-    averaged = _by_averages(_column(SECOND))[0, 0]
     return (
-        f"In evaluation plain averages of both batches' statistics give D {averaged:.3f}: they miss the variance between "
+        f"In evaluation plain averages of both batches' statistics give D {_by_averages(_column(SECOND))[0, 0]:.3f}: they miss the variance between "
         "batches, as running averages of any momentum do."
     )
 
