@@ -95,8 +95,8 @@ def _criteria(ratios: np.ndarray) -> list[Criterion]:
     first = _off((ratios[:, :, MOVING, 0] / ratios[:, :, FORMULA, 0]).mean(axis=-1))
     left = _off(ratios[:, :, RECALIBRATED])
     return [
-        at_most("measured off the formula, mean over units, worst layer, p and seed", own.max(), 3, "%"),
-        at_most("first norm's moving average off the formula, worst p and seed", first.max(), 3, "%"),
+        at_most("measured off the formula, mean distance of units, worst layer, p and seed", own.max(), 3, "%"),
+        at_most("first norm's moving average off the formula (of means over units), worst p and seed", first.max(), 3, "%"),
         at_most("off 1 after recalibration, worst unit, layer, p and seed", left.max(), 2, "%"),
     ]  # fmt: skip
 

@@ -113,9 +113,9 @@ def _remarks(trials: Trials) -> list[str]:
     late = [run.until() == np.inf for run in trials.of(LONG, (0.5,))]
     before, there = (np.median([np.median(run[:n][-20:]) for run in trials.losses[0.5]]) for n in (WARM, LONG))  # fmt: skip
     return [
-        f"The exception: at rate 0.5 after {LONG} steps of batch norm, {sum(late)} of {len(late)} "
+        f"{'The' if any(late) else 'No'} exception: at rate 0.5 after {LONG} steps of batch norm, {sum(late)} of {len(late)} "
         f"runs keep a finite loss for {STEPS} steps. Batch norm had come from a loss of {before:.2g} at step {WARM} to "
-        f"{there:.2g} (medians): where almost no gradient is left, weights hardly move, and averages stay true.",
+        f"{there:.2g} (medians): the less loss is left, the less weights move, and the longer averages stay true.",
         "How fast it goes depends on the weights: behind weights k times as large, a step at the same rate moves what a norm "
         f"gives 1/k² as far. From PyTorch's default weights, {trials.share(DEFAULT, (0.1,))} pass ten times their first loss "
         f"at rate 0.1, {trials.share(DEFAULT, (0.5,))} at rate 0.5.",
@@ -128,7 +128,7 @@ def _table(trials: Trials) -> Table:
         for (start, rate, averaging), found in trials.moving.items()
     ]  # fmt: skip
     columns = ["before", "learning rate", "averaging", "steps to ten times the first loss", "to no finite loss"]  # fmt: skip
-    return Table("Moving averages, a number per seed", columns, rows)
+    return Table(f"Moving averages, a number per seed (never: not in {STEPS} steps)", columns, rows)
 
 
 def _steps(runs: list[Run], factor: float) -> str:

@@ -108,8 +108,8 @@ def _criteria(found: dict[str, Found], worst: dict[str, float], largest: int) ->
     ahead = min((mlp[norm] - mlp["batch"])[:, 0].min() for norm in OTHERS)
     positions = (cnn["batch"] - mlp["batch"])[:, 0].min()
     return [
-        at_least("MLP, batch 2: any other norm less batch norm, worst seed", ahead, 10, "%"),
-        at_least("batch norm, batch 2: CNN less MLP, worst seed", positions, 10, "%"),
+        at_least("MLP, batch 2: any other norm less batch norm, worst seed", ahead, 10, "points"),
+        at_least("batch norm, batch 2: CNN less MLP, worst seed", positions, 10, "points"),
         at_least(f"MLP, batch {largest}: worst norm and seed", worst["MLP"], 95, "%"),
         at_least(f"CNN, batch {largest}: worst norm and seed", worst["CNN"], 80, "%"),
     ]

@@ -42,14 +42,14 @@ def run(lab: Lab) -> Outcome:
     worst = ends[20, True].min()
     criteria = [
         equal("values by which blocks with γ = 0 differ from the identity, all seeds", changed, 0),
-        at_least("accuracy with γ = 0 less γ = 1, mean over seeds and depths", gain, -1, "%"),
+        at_least("accuracy with γ = 0 less γ = 1, mean over seeds and depths", gain, -1, "points"),
         at_least("accuracy at depth 20 with γ = 0, worst seed", worst, 95, "%"),
         *_per_channel(lab),
     ]
     conclusion = (
         f"Before training {changed} values of all blocks with γ = 0 differ from the identity; the nets end {abs(gain):.1f} "
         f"points {'above' if gain >= 0 else 'below'} those with γ = 1 on average, and depth 20 at {worst:.1f} % with the "
-        f"worst seed. The {_behind(curves)}."
+        f"worst seed. The {_lead(curves)}."
     )
     remark = "An accuracy near 98 % of 500 digits has a standard error of 0.6 points: a point either way is no difference."
     return Outcome(conclusion, criteria, [_table(curves, differ)], [_picture(curves)], [remark])
@@ -111,7 +111,7 @@ def _per_channel(lab: Lab) -> list[Criterion]:
     ]
 
 
-def _behind(curves: Curves) -> str:
+def _lead(curves: Curves) -> str:
     """Who is ahead at the first measurement, in words."""
     gains = [curves[d, True][:, 1].mean() - curves[d, False][:, 1].mean() for d in BLOCKS]
     parts = [f"{gain:+.1f} points at depth {depth}" for depth, gain in zip(BLOCKS, gains)]

@@ -1,4 +1,4 @@
-"""speed: how many steps to the accuracy that the net without norms ends at (Ioffe & Szegedy 2015, section 4.1)."""
+"""speed: how many steps to 90 %, an accuracy that the net without norms reaches in the end (Ioffe & Szegedy 2015, section 4.1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ..training import Run, reached
 QUESTION = "Does a net with batch norm reach the baseline sooner?"
 SETTING = (
     "Digits, 3 hidden layers of 100 sigmoid units, weights from N(0, 0.1²), batches of 60, SGD without momentum; "
-    "each net at the best of the learning rates 0.1, 0.3, 1 and 3 (the one that reaches 90 % first on average)."
+    "each net at the best of the learning rates 0.1, 0.3, 1 and 3 (the one that reaches 90 % of the test digits first, on average). 1500 steps "
+    "(quick: 1200), measured every 10."
 )
 
 RATES = (0.1, 0.3, 1.0, 3.0)
@@ -41,7 +42,10 @@ def run(lab: Lab) -> Outcome:
     criteria = [
         at_most("steps to 90 % with norm, of those without, worst seed", ratio, 0.5),
         at_least(
-            "accuracy at the end with norm, less that without", ends["batch"] - ends["none"], 0, "%"
+            "accuracy at the end with norm less without, mean over seeds",
+            ends["batch"] - ends["none"],
+            0,
+            "points",
         ),
     ]
     conclusion = (

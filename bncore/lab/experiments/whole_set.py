@@ -75,7 +75,8 @@ def run(lab: Lab) -> Outcome:
         f"(time: {np.median(timed[:, 1]):.2f}). With {SIZES[-1]} samples an epoch takes {times:.0f} times as long."
     )
     remarks = [
-        "A step has fixed costs, and large sets leave the caches: the slopes of the time are nearer to one or the other, not exact."
+        "Time is more than multiply-adds: what a step costs whatever the size of the set, and where its data lie. So the slopes of "
+        "the time are not exactly 2 and 1."
     ]
     return Outcome(
         conclusion, criteria, [_table(operations, seconds)], [_picture(seconds)], remarks
