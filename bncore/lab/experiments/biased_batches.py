@@ -31,9 +31,9 @@ STEPS, LAST, EVERY, SIZE = 1000, 8, 50, 32
 def run(lab: Lab) -> Outcome:
     lab.plan(len(NORMS), len(RATES))
     found, measured = {}, {}
-    for norm in NORMS:
-        ends = np.array([[_ends(lab, norm, k, seed) for k in RATES] for seed in lab.seeds])
-        found[norm], measured[norm] = ends[..., 0], ends[..., 1:]
+    for name in NORMS:
+        ends = np.array([[_ends(lab, name, k, seed) for k in RATES] for seed in lab.seeds])
+        found[name], measured[name] = ends[..., 0], ends[..., 1:]
     norm, renorm = found["batch"], found["renorm"]
     means = {name: dict(zip(RATES, values.mean(axis=0))) for name, values in found.items()}
     gain = means["renorm"][2] - means["batch"][2]
