@@ -70,12 +70,14 @@ class LabFiles:
         from ..lab import page
 
         drawn = find_spec("matplotlib") is not None
-        self._text(self.page, page(reports, pictures=drawn))
         if self.folder is None:
-            return [self.page]
-        numbers = self.folder / f"{STEM}.json"
+            path = _free(self.page.parent)  # another run may have taken the name meanwhile
+            self._text(path, page(reports, pictures=drawn))
+            return [path]
+        numbers = self.folder / f"{STEM}.json"  # first: pictures can be drawn again
         found = {"experiments": [report.to_dict() for report in reports]}
         self._text(numbers, json.dumps(plain(found), indent=1, allow_nan=False) + "\n")
+        self._text(self.page, page(reports, pictures=drawn))
         if drawn:
             self._pictures(reports, self.folder)
         return [self.page, numbers]

@@ -93,6 +93,22 @@ def test_a_page_takes_a_free_name(call: Command, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("toys")
+def test_a_name_taken_during_the_run_is_left_alone(
+    call: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = sys.modules["bncore.lab.experiments.toy_bad"]
+    run = toy.run
+
+    def slow(given: object) -> object:
+        (folder / "bncore-lab.html").write_text("mine")
+        return run(given)
+
+    monkeypatch.setattr(toy, "run", slow)
+    assert "wrote bncore-lab-2.html" in call("lab", "all").err
+    assert (folder / "bncore-lab.html").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("toys")
 def test_a_folder_gets_page_numbers_and_pictures(call: Command, folder: Path) -> None:
     pytest.importorskip("matplotlib")
     done = call("lab", "toy-good", "--out", "made", "--quiet")
