@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..support.extras import require
-from .pictures import Axis, Dots, HeatMaps, Lines, Picture
+from .pictures import Axis, Dots, HeatMaps, Lines, Picture, Series
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,8 +86,15 @@ def _spread(picture: Picture) -> str:
     return f"median of {count} seeds in the band from least to largest"
 
 
+def _styled(picture: Lines) -> list[tuple[tuple[str, str, str], Series]]:
+    """Every series with a look of its own; there are no more than can be told apart."""
+    if len(picture.series) > len(STYLES):
+        raise ValueError(f"{picture.title}: {len(picture.series)} series, {len(STYLES)} at most")
+    return list(zip(STYLES, picture.series))
+
+
 def _lines(axes: Any, picture: Lines) -> None:
-    for (colour, marker, line), series in zip(STYLES, picture.series):
+    for (colour, marker, line), series in _styled(picture):
         x, values = series.arrays()
         with warnings.catch_warnings():  # a point may have no value: a gap
             warnings.simplefilter("ignore", RuntimeWarning)
@@ -105,7 +112,7 @@ def _lines(axes: Any, picture: Lines) -> None:
 def _dots(axes: Any, picture: Dots) -> None:
     places = [str(place) for place in picture.series[0].arrays()[0]]
     count = len(picture.series)
-    for i, ((colour, marker, _), series) in enumerate(zip(STYLES, picture.series)):
+    for i, ((colour, marker, _), series) in enumerate(_styled(picture)):
         values = series.arrays()[1]
         x = np.arange(len(places)) + (i - (count - 1) / 2) * 0.8 / count
         axes.plot(

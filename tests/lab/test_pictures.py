@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from bncore.lab.draw import STYLES, draw, save, svg
-from bncore.lab.pictures import Axis, Lines, Series
+from bncore.lab.pictures import Axis, Dots, Lines, Series
 
 from .conftest import dots, lines, maps
 
 pytest.importorskip("matplotlib")
+
+X = Axis("what", None)
 
 
 def texts(figure) -> str:
@@ -64,6 +66,14 @@ def test_a_long_upright_label_takes_two_lines():
 def test_series_differ_in_more_than_colour():
     looks = [(marker, line) for _, marker, line in STYLES]
     assert len(set(looks)) == len(looks)
+
+
+@pytest.mark.parametrize("kind", [Lines, Dots])
+def test_no_series_is_left_out(kind):
+    series = [Series(str(i), ["a", "b"], [i, i]) for i in range(len(STYLES) + 1)]
+    assert len(draw(kind("t", X, X, series[:-1])).axes[0].get_legend().texts) == len(STYLES)
+    with pytest.raises(ValueError, match="t: 8 series, 7 at most"):
+        draw(kind("t", X, X, series))
 
 
 def test_the_band_goes_from_the_least_to_the_largest_seed():
