@@ -182,7 +182,7 @@ class Report:
         return text(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON, pictures as the numbers behind them."""
+        """Plain values, pictures as the numbers behind them; what is not finite stays so, though JSON has no word for it."""
         return {
             "name": self.name,
             "question": self.question,

@@ -66,13 +66,6 @@ def test_batches_of_an_epoch_are_every_sample_once():
     assert list(first) != list(second)
 
 
-def test_batches_of_two_never_leave_one_alone():
-    batches = shuffled(5, 2, np.random.default_rng(0))
-    assert sorted(len(next(batches)) for _ in range(2)) == [2, 3]
-    ones = shuffled(3, 1, np.random.default_rng(0))
-    assert [len(next(ones)) for _ in range(3)] == [1, 1, 1]
-
-
 def test_a_run_repeats_itself_and_learns():
     runs = [Run(net(), tiny(), lr=0.1, steps=30, seed=3, batch_size=10).go() for _ in range(2)]
     assert runs[0].losses == runs[1].losses and len(runs[0].losses) == 30
