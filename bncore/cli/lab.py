@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             if not args.json:
                 print(reports[-1], flush=True)
     finally:  # what an interrupted run has found is kept
-        for path in files.write(reports):
+        for path in files.write(reports, len(names)):
             note(args, f"wrote {path}")
     passed = all(report.passed for report in reports)
     if args.json:

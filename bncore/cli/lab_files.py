@@ -63,8 +63,8 @@ class LabFiles:
         check_target(page, force)
         return cls(folder, page, force)
 
-    def write(self, reports: Sequence[Report]) -> list[Path]:
-        """Write what is asked for; the paths, pictures left out."""
+    def write(self, reports: Sequence[Report], planned: int) -> list[Path]:
+        """Write what is asked for, of so many planned reports those that there are; the paths, pictures left out."""
         if not reports or self.page is None:
             return []
         from ..lab import page
@@ -72,12 +72,12 @@ class LabFiles:
         drawn = find_spec("matplotlib") is not None
         if self.folder is None:
             path = _free(self.page.parent)  # another run may have taken the name meanwhile
-            self._text(path, page(reports, pictures=drawn))
+            self._text(path, page(reports, pictures=drawn, planned=planned))
             return [path]
         numbers = self.folder / f"{STEM}.json"  # first: pictures can be drawn again
         found = {"experiments": [report.to_dict() for report in reports]}
         self._text(numbers, json.dumps(plain(found), indent=1, allow_nan=False) + "\n")
-        self._text(self.page, page(reports, pictures=drawn))
+        self._text(self.page, page(reports, pictures=drawn, planned=planned))
         if drawn:
             self._pictures(reports, self.folder)
         return [self.page, numbers]

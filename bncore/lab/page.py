@@ -35,7 +35,7 @@ li.failed { color: #a33c00; font-weight: 600; }
 """
 
 
-def page(reports: Sequence[Report], *, pictures: bool = True) -> str:
+def page(reports: Sequence[Report], *, pictures: bool = True, planned: int | None = None) -> str:
     """The page, as text.
 
     Parameters
@@ -43,6 +43,8 @@ def page(reports: Sequence[Report], *, pictures: bool = True) -> str:
     reports : sequence of Report
     pictures : bool
         False leaves them out, where there is no matplotlib.
+    planned : int, optional
+        How many reports there were to be; the page says so if some are missing.
 
     Raises
     ------
@@ -52,6 +54,8 @@ def page(reports: Sequence[Report], *, pictures: bool = True) -> str:
     met = sum(report.passed for report in reports)
     head = f"{met} of {len(reports)} experiments met all their criteria."
     missing = "" if pictures else " Pictures need matplotlib: install bncore[plot]."
+    if planned is not None and planned > len(reports):
+        missing += f" The run ended early: {planned - len(reports)} of {planned} were not finished."
     return "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -75,9 +79,11 @@ def _conditions(reports: Sequence[Report]) -> str:
     isa = f" ({where['isa']})" if where.get("isa") else ""
     quick = ", quick settings" if first.quick else ""
     seconds = sum(report.seconds for report in reports)
+    alike = len({report.seeds for report in reports}) == 1
+    seeds = f"seeds {', '.join(map(str, first.seeds))}" if alike else "seeds of each below"
     return (
         f"bncore {where.get('version')}, {where.get('backend')} backend{isa}, "
-        f"{where.get('threads')} threads, seeds {', '.join(map(str, first.seeds))}{quick}; {seconds:.0f} s"
+        f"{where.get('threads')} threads, {seeds}{quick}; {seconds:.0f} s"
     )
 
 
@@ -102,10 +108,14 @@ def _section(report: Report, pictures: bool) -> str:
         *([_figure(picture) for picture in outcome.pictures] if pictures else ()),
         *[_table(table) for table in outcome.tables],
         *[f"<p>{html.escape(remark)}</p>" for remark in outcome.remarks],
-        f'<p class="quiet">Setting: {html.escape(report.setting)} {report.seconds:.1f} s.</p>',
+        f'<p class="quiet">Setting: {html.escape(report.setting)} {_ran(report)}</p>',
         "</section>",
     ]
     return "\n".join(parts)
+
+
+def _ran(report: Report) -> str:
+    return f"Seeds {', '.join(map(str, report.seeds))}; {report.seconds:.1f} s."
 
 
 def _criterion(criterion: Criterion) -> str:

@@ -81,6 +81,7 @@ def test_all_of_them_are_one_object_and_one_page(call: Command, folder: Path) ->
     for entry in found:
         assert entry["seconds"] >= 0 and entry["criteria"][0]["figure"] == 90
     assert "1/2 toy-good: Is toy_good so?" in done.err and "wrote bncore-lab.html" in done.err
+    assert "ended early" not in (folder / "bncore-lab.html").read_text()
     assert names(folder) == {"bncore-lab.html"}
 
 
@@ -143,6 +144,7 @@ def test_what_an_interrupted_run_found_is_kept(
     assert done.code == 130
     page = (folder / "bncore-lab.html").read_text()
     assert "1 of 1 experiments met" in page and "toy-bad" not in page
+    assert "The run ended early: 1 of 2 were not finished." in page
 
 
 @pytest.mark.usefixtures("toys")

@@ -65,6 +65,11 @@ def test_phones_get_their_own_width(source):
     assert "overflow-x: auto" in source and "width: 100%" in source
 
 
+def test_seeds_are_those_of_each_experiment(toys):
+    words = Tags(lab.page([lab.run(toys[0], [i], progress=False) for i in (3, 5)])).words
+    assert "seeds of each below" in words and "Seeds 3;" in words and "Seeds 5;" in words
+
+
 def test_without_pictures_the_tables_still_come(toys):
     source = lab.page([lab.run(toys[0], 1, progress=False)], pictures=False)
     words = Tags(source).words
