@@ -58,7 +58,9 @@ def test_nets_that_learn_nothing_fail_the_criteria(name, monkeypatch):
         return 1.0
 
     monkeypatch.setattr(Run, "step", idle)
-    assert not lab.run(name, 1, quick=True, progress=False).passed
+    report = lab.run(name, 1, quick=True, progress=False)
+    assert not report.passed
+    assert not re.search(r"\b(nan|inf)\b", str(report))
 
 
 def test_the_same_seed_gives_the_same_report():

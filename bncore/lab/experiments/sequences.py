@@ -39,9 +39,12 @@ def run(lab: Lab) -> Outcome:
         equal("values that padding changes, all nets and seeds", changed, 0),
         *(at_most(f"steps to 90 %, {_name(c)}, worst seed", max(steps[c]), STEPS) for c in steps),
     ]
+    parts = {k: np.mean(steps[k, "batch"]) / np.mean(steps[k, "none"]) for k in KINDS}
     ratios = ", ".join(
-        f"{np.mean(steps[kind, 'batch']) / np.mean(steps[kind, 'none']):.2f} for the {kind.upper()}"
-        for kind in KINDS
+        f"{part:.2f} for the {kind.upper()}"
+        if np.isfinite(part)
+        else f"unknown for the {kind.upper()}"
+        for kind, part in parts.items()
     )
     conclusion = (
         f"To {GOAL:.0f} % it takes {', '.join(f'{_name(c)} {span(steps[c])} steps' for c in steps)}; with norm, as a "
