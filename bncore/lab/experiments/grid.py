@@ -39,7 +39,7 @@ def run(lab: Lab) -> Outcome:
     floor = {norm: floors[norm][best[norm]] for norm in NORMS}
     criteria = [
         at_least("cells at 80 % or more with norm, worst seed", good["batch"].min(), 15),
-        at_least("of those without norm (1 at least), worst seed", ratio, 5, "times"),
+        at_least("these cells as a multiple of those without norm (counted as 1 at least), worst seed", ratio, 5),
         at_least(f"accuracy over a {SPAN:.0f}-fold range of rates, best deviation, mean over seeds", floor["batch"], BEST, "%"),
     ]  # fmt: skip
     cells = len(RATES) * len(DEVIATIONS)

@@ -46,7 +46,7 @@ def run(lab: Lab) -> Outcome:
         for rate in RATES
     }
     criteria = [
-        at_least(f"{name} without norm, of that with, rate {rate:g}, worst seed", ratios["he_normal", rate][:, i].min(), 2)
+        at_least(f"{name} without norm as a multiple of that with, rate {rate:g}, worst seed", ratios["he_normal", rate][:, i].min(), 2)
         for rate in RATES
         for i, name in enumerate(MEASURES[:2])
     ]  # fmt: skip

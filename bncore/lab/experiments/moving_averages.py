@@ -81,7 +81,7 @@ def run(lab: Lab) -> Outcome:
     criteria = [
         at_most("steps to ten times the first loss, moving averages, all rates, worst seed", max(run.until(10) for run in trials.of(0)), 50),
         at_least("accuracy with batch norm, all rates, worst seed", accuracy, 95, "%"),
-        at_least("norm of the biases after that step, of that at the start, all rates, worst seed", grown, 2),
+        at_least("norm of the biases after that step as a multiple of that at the start, all rates, worst seed", grown, 2),
         at_most("change of a bias with batch norm, largest", drift, 1e-12),
         at_most(f"steps to no finite loss after {WARM} of batch norm, rate 0.1, worst seed", max(run.until() for run in trials.of(WARM, (0.1,))), 100),
     ]  # fmt: skip

@@ -40,7 +40,7 @@ def run(lab: Lab) -> Outcome:
     ratio = np.max(np.divide(with_norm, without))
     ends = {norm: np.mean([c[-1] for c in curves[norm][best[norm]]]) for norm in best}
     criteria = [
-        at_most("steps to 90 % with norm, of those without, worst seed", ratio, 0.5),
+        at_most("steps to 90 % with norm as a part of those without, worst seed", ratio, 0.5),
         at_least(
             "accuracy at the end with norm less without, mean over seeds",
             ends["batch"] - ends["none"],
