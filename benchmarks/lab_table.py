@@ -14,7 +14,7 @@ def render(results: dict[str, Any]) -> str:
     total = sum(experiment["seconds"] for experiment in experiments)
     met = sum(experiment["passed"] for experiment in experiments)
     head = (
-        f"{met} of {len(experiments)} experiments met all their criteria; {total:.0f} s on {first['threads']} threads, "
+        f"{met} of {results['planned']} experiments met all their criteria; {total:.0f} s on {first['threads']} threads, "
         f"{first['backend']} backend ({first['isa']}), seeds {', '.join(map(str, first['seeds']))}; bncore {first['version']}."
     )
     rows = ["| `bncore lab` … | question | what came out | s |", "|---|---|---|---:|"]

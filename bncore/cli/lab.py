@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     from .lab_files import LabFiles
 
     if args.name is None:
+        if args.out is not None:
+            raise ValueError("--out needs the NAME of an experiment, or all")
         return _list(args)
     names = lab.NAMES if args.name == "all" else (args.name,)
     if args.name not in ("all", *lab.NAMES):
@@ -56,12 +58,14 @@ def run(args: argparse.Namespace) -> int:
             if not args.json:
                 print(reports[-1], flush=True)
     finally:  # what an interrupted run has found is kept
-        for path in files.write(reports, len(names)):
+        written = [str(path) for path in files.write(reports, len(names))]
+        for path in written:
             note(args, f"wrote {path}")
     passed = all(report.passed for report in reports)
     if args.json:
         found = [report.to_dict() for report in reports]
-        emit_json({"command": "lab", "passed": passed, "experiments": found})
+        result = {"command": "lab", "passed": passed, "experiments": found}
+        emit_json({**result, "files": written})
     elif len(reports) > 1:
         met = sum(report.passed for report in reports)
         print(f"{met} of {len(reports)} experiments met all their criteria")

@@ -51,6 +51,8 @@ class LabFiles:
             if page is not None:
                 check_target(page)
             return cls(None, page)
+        if not out:
+            raise ValueError("--out: expected the name of a folder, got ''")
         folder = Path(out)
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(f"--out {out}: is a file, expected the name of a folder")
@@ -75,7 +77,7 @@ class LabFiles:
             self._text(path, page(reports, pictures=drawn, planned=planned))
             return [path]
         numbers = self.folder / f"{STEM}.json"  # first: pictures can be drawn again
-        found = {"experiments": [report.to_dict() for report in reports]}
+        found = {"planned": planned, "experiments": [report.to_dict() for report in reports]}
         self._text(numbers, json.dumps(plain(found), indent=1, allow_nan=False) + "\n")
         self._text(self.page, page(reports, pictures=drawn, planned=planned))
         if drawn:

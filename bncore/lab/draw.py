@@ -19,7 +19,7 @@ from .pictures import Axis, Dots, HeatMaps, Lines, Picture, Series
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw", "save", "svg"]
+__all__ = ["draw", "save", "spread", "svg"]
 
 STYLES = (
     ("#0072B2", "o", "-"),
@@ -54,7 +54,7 @@ def draw(picture: Picture) -> Figure:
         elif isinstance(picture, Lines):
             _lines(axes[0], picture)
         figure.suptitle(picture.title, fontsize=11, x=0.01, ha="left")
-        figure.supxlabel(_spread(picture), fontsize=8, color="0.35", x=0.99, ha="right")
+        figure.supxlabel(spread(picture), fontsize=8, color="0.35", x=0.99, ha="right")
     return figure
 
 
@@ -73,7 +73,8 @@ def save(picture: Picture, path: str | Path) -> None:
     draw(picture).savefig(path, dpi=160)
 
 
-def _spread(picture: Picture) -> str:
+def spread(picture: Picture) -> str:
+    """How the picture shows its seeds."""
     count = picture.seeds()
     if isinstance(picture, Lines) and picture.exact:
         return "computed, nothing left to chance"
@@ -96,6 +97,7 @@ def _styled(picture: Lines) -> list[tuple[tuple[str, str, str], Series]]:
 def _lines(axes: Any, picture: Lines) -> None:
     for (colour, marker, line), series in _styled(picture):
         x, values = series.arrays()
+        values = _near(values, picture.y)
         with warnings.catch_warnings():  # a point may have no value: a gap
             warnings.simplefilter("ignore", RuntimeWarning)
             middle, low, high = (f(values, axis=0) for f in (np.nanmedian, np.nanmin, np.nanmax))
@@ -107,6 +109,19 @@ def _lines(axes: Any, picture: Lines) -> None:
         if len(values) > 1:
             axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
     _frame(axes, picture)
+
+
+def _near(values: Any, axis: Axis) -> Any:
+    """What lies far outside the picture, infinite values too, a little outside it: so that a line leaves it."""
+    if axis.limits is None:
+        return values
+    low, high = axis.limits
+    room = high - low
+    return (
+        np.clip(values, low / 10, high * 10)
+        if axis.log
+        else np.clip(values, low - room, high + room)
+    )
 
 
 def _dots(axes: Any, picture: Dots) -> None:
@@ -137,19 +152,20 @@ def _frame(axes: Any, picture: Lines) -> None:
         )  # fmt: skip
     axes.set_xlabel(str(picture.x))
     axes.set_ylabel(_upright(picture.y))
-    for which, axis in (("x", picture.x), ("y", picture.y)):
-        if axis.log:
+    drawn = axes.dataLim.minpos  # infinite where there is nothing above 0, which has no logarithm
+    for which, axis, least in (("x", picture.x, drawn[0]), ("y", picture.y, drawn[1])):
+        if axis.log and np.isfinite(least):
             getattr(axes, f"set_{which}scale")("log")
         if axis.limits is not None:
             getattr(axes, f"set_{which}lim")(*axis.limits)
     if picture.x.log:
         _ticks_at_points(axes, picture)
-    if picture.y.log:
+    if axes.get_yscale() == "log":
         _plain_ticks(axes.yaxis)
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8.5)
+    axes.legend(framealpha=0.8, edgecolor="none", fontsize=8.5)
 
 
 def _upright(axis: Axis) -> str:

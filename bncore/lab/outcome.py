@@ -103,7 +103,7 @@ class Table:
 
 
 def number(value: Any, decimals: bool = False) -> str:
-    """A number as people write it: ``-`` for None, ``not finite`` as it says.
+    """A number as people write it; ``-`` for None.
 
     Whole numbers are whole, others have two decimals from 1 to 1000, else three digits. With ``decimals`` whole floats
     have them too.
@@ -113,7 +113,7 @@ def number(value: Any, decimals: bool = False) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not math.isfinite(value):
-        return "not finite"
+        return "not a number" if math.isnan(value) else "∞" if value > 0 else "-∞"
     whole = value == int(value) and abs(value) < 1e6
     if whole and (value == 0 or not (decimals and isinstance(value, float))):
         return str(int(value))

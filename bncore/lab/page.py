@@ -6,7 +6,7 @@ import base64
 import html
 from collections.abc import Sequence
 
-from .draw import svg
+from .draw import spread, svg
 from .outcome import Criterion, Report, Table
 from .pictures import Picture
 
@@ -23,7 +23,6 @@ a { color: #005a8c; } .quiet { color: #555; font-size: 0.9rem; }
 .failed .conclusion { border-color: #D55E00; }
 .wide { overflow-x: auto; }
 figure { margin: 1rem 0; } figure img { width: 100%; height: auto; max-width: 42rem; display: block; }
-figcaption { color: #555; font-size: 0.85rem; }
 table { border-collapse: collapse; font-size: 0.9rem; margin: 0.6rem 0; font-variant-numeric: tabular-nums; }
 table.data td { white-space: nowrap; }
 caption { text-align: left; font-weight: 600; padding-bottom: 0.2rem; }
@@ -126,7 +125,7 @@ def _criterion(criterion: Criterion) -> str:
 
 def _figure(picture: Picture) -> str:
     data = base64.b64encode(svg(picture).encode()).decode()
-    words = html.escape(f"{picture.title}: {picture.y} over {picture.x}")
+    words = html.escape(f"{picture.describe()}; {spread(picture)}")
     return f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{words}"></figure>'
 
 

@@ -54,6 +54,10 @@ class Picture:
         """How many values there are behind every point."""
         raise NotImplementedError
 
+    def describe(self) -> str:
+        """What it shows, for those who cannot see it."""
+        return f"{self.title}: {self.y} over {self.x}"
+
     def to_dict(self) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -113,6 +117,10 @@ class HeatMaps(Picture):
 
     def seeds(self) -> int:
         return len(np.asarray(self.panels[0][1]))
+
+    def describe(self) -> str:
+        names = " and ".join(name for name, _ in self.panels)
+        return f"{self.title}: {self.value} by {self.x} and {self.y}, {names}"
 
     def to_dict(self) -> dict[str, Any]:
         panels = [{"name": name, "values": np.asarray(v).tolist()} for name, v in self.panels]

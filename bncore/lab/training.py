@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..layers import Layer
+from ..statistics import recalibrate
 from ..training import SGD, Trainer, evaluate
 from ..training.batches import epoch_batches
 from ..training.data import Dataset
@@ -112,6 +113,12 @@ class Run:
         """The whole run; steps and the test accuracy at each, every so many steps, the start included."""
         at = np.arange(0, self._length + 1, every)
         return at, np.array([self.go(every if step else 0).accuracy() for step in at])
+
+    def ends(self, last: int, every: int) -> tuple[float, float, float]:
+        """The whole run: where it `settled`, its last accuracy, and that with statistics of all training samples."""
+        found = self.settled(last, every), self.accuracy()
+        recalibrate(self.net, self.data.x_train)
+        return (*found, self.accuracy())
 
     def settled(self, last: int, every: int) -> float:
         """The whole run; mean of the last so many test accuracies, taken every so many steps.

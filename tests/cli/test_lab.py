@@ -35,6 +35,12 @@ def test_experiments_are_listed_with_what_they_ask(call: Command) -> None:
     assert all(entry["question"] for entry in listed)
 
 
+def test_a_folder_without_an_experiment_is_refused(call: Command, folder: Path) -> None:
+    done = call("lab", "--out", "made")
+    assert done.code == 2 and "NAME" in done.err and names(folder) == set()
+    assert call("lab", "grades", "--out", "").code == 2
+
+
 def test_an_unknown_name_lists_the_known_ones(call: Command, folder: Path) -> None:
     done = call("lab", "sped")
     assert done.code == 2 and "'sped'" in done.err and "speed" in done.err and "all" in done.err
@@ -81,6 +87,7 @@ def test_all_of_them_are_one_object_and_one_page(call: Command, folder: Path) ->
     for entry in found:
         assert entry["seconds"] >= 0 and entry["criteria"][0]["figure"] == 90
     assert "1/2 toy-good: Is toy_good so?" in done.err and "wrote bncore-lab.html" in done.err
+    assert done.json["files"] == ["bncore-lab.html"]
     assert "ended early" not in (folder / "bncore-lab.html").read_text()
     assert names(folder) == {"bncore-lab.html"}
 

@@ -45,7 +45,7 @@ def test_a_criterion_says_its_figure_and_its_bound():
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (None, "-"), (True, "yes"), (False, "no"), (math.nan, "not finite"), (-math.inf, "not finite"),
+        (None, "-"), (True, "yes"), (False, "no"), (math.nan, "not a number"), (math.inf, "∞"), (-math.inf, "-∞"),
         (3, "3"), (3.0, "3"), (5.4, "5.40"), (0.0, "0"), (2000.5, "2e+03"), (90.126, "90.13"), (0.01234, "0.0123"), (1e-12, "1e-12"), (123456.0, "123456"), (2.5e7, "2.5e+07"),
     ],
 )  # fmt: skip

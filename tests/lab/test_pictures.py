@@ -103,6 +103,26 @@ def test_a_point_without_a_value_is_a_gap():
     assert np.isnan(draw(gap).axes[0].lines[0].get_ydata()[1])
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_a_line_to_infinity_leaves_the_picture(log):
+    axis = Axis("loss", log=log, limits=(1, 100))
+    figure = draw(Lines("t", Axis("a"), axis, [Series("s", [1, 2, 3], [[2, 1e300, np.inf]])]))
+    y = figure.axes[0].lines[0].get_ydata()
+    assert y[0] == 2 and (y[1:] > 100).all() and np.isfinite(y).all()
+
+
+def test_a_logarithmic_axis_without_values_is_drawn():
+    nothing = Lines("t", Axis("a"), Axis("b", log=True), [Series("s", [1, 2], [[np.nan, np.nan]])])
+    assert svg(nothing).startswith("<?xml")
+
+
+@pytest.mark.parametrize("make", [lines, dots, maps])
+def test_a_picture_is_described_in_words(make):
+    picture = make(3)
+    for part in (picture.title, str(picture.x), str(picture.y)):
+        assert part in picture.describe()
+
+
 def test_the_same_picture_is_the_same_file(tmp_path):
     assert svg(maps(2)) == svg(maps(2))
     save(lines(2), tmp_path / "p.png")

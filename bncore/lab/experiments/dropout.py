@@ -121,8 +121,8 @@ def _remark(accuracies: dict) -> str:
     changes = np.concatenate([np.diff(accuracies[p]) for p in RATES if p])
     return (
         f"Accuracy is another matter: recalibration changed it by {changes.min():+.1f} to {changes.max():+.1f} points. The "
-        "formula is about one dropout layer. The first one's noise passes through the first norm and is missing from what "
-        "the second receives in evaluation, too, so that its ratio is not that of its own dropout alone."
+        "formula is about one dropout layer. What the second norm receives in evaluation lacks the noise of both, "
+        "and so its ratio need not be that of its own dropout alone."
     )
 
 

@@ -106,8 +106,8 @@ def _at_best(found: dict) -> str:
 def _scales(raw: Dataset) -> str:
     deviations, largest = raw.x_train.std(axis=0), np.bincount(raw.y_test).max()
     return (
-        f"The columns' standard deviations reach from {deviations.min():.2g} to {deviations.max():.3g}, so that no learning "
-        "rate suits all weights of the first Linear, and a norm behind it does not see single columns. A net that answers "
+        f"The columns' standard deviations reach from {deviations.min():.2g} to {deviations.max():.3g}, and "
+        "with them the gradients of the first Linear's weights, at one learning rate; a norm behind it sees no single columns. A net that answers "
         f"with the largest class is right in {100 * largest / len(raw.y_test):.1f} %."
     )
 

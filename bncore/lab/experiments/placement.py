@@ -60,7 +60,7 @@ def _conclusion(ends: Ends) -> str:
     return (
         f"With the norm before and after the activation the nets end at {means} (means over seeds); of all runs the "
         f"worst ends at {worst:.1f} %. After is the better in {(gain > 0).sum()} and the worse in {(gain < 0).sum()} "
-        f"of {gain.size} pairs, on average by {gain.mean():+.1f} points."
+        f"of {gain.size} pairs, the mean difference is {gain.mean():+.1f} points."
     )
 
 

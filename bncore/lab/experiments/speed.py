@@ -14,29 +14,30 @@ from ..training import Run, reached
 QUESTION = "Does a net with batch norm reach the baseline sooner?"
 SETTING = (
     "Digits, 3 hidden layers of 100 sigmoid units, weights from N(0, 0.1²), batches of 60, SGD without momentum; "
-    "each net at the best of the learning rates 0.1, 0.3, 1 and 3 (the one that reaches 90 % of the test digits first, on average). 1500 steps "
-    "(quick: 1200), measured every 10."
+    "each net at the best of the learning rates 0.1, 0.3, 1 and 3 (the one that reaches 90 % of the test digits first, on average); "
+    "the table has 6 as well, for whoever asks whether 3 is too small. 1500 steps (quick: 1200), measured every 10."
 )
 
 RATES = (0.1, 0.3, 1.0, 3.0)
+TRIED = (*RATES, 6.0)
+NAMES = {"batch": "batch norm", "none": "no norm"}
 GOAL = 90.0
 EVERY = 10
 
 
 def run(lab: Lab) -> Outcome:
     steps = lab.either(1500, 1200)
-    lab.plan(2, len(RATES))
-    curves, best = {}, {}
-    for norm in ("batch", "none"):
-        found = {
-            rate: [_curve(lab, norm, rate, steps, seed) for seed in lab.seeds] for rate in RATES
-        }
-        best[norm] = min(
-            RATES, key=lambda rate: np.mean([reached(EVERY, c, GOAL) for c in found[rate]])
-        )
-        curves[norm] = found
-    with_norm = [reached(EVERY, c, GOAL) for c in curves["batch"][best["batch"]]]
-    without = [reached(EVERY, c, GOAL) for c in curves["none"][best["none"]]]
+    lab.plan(len(NAMES), len(TRIED))
+    curves = {
+        norm: {rate: [_curve(lab, norm, rate, steps, seed) for seed in lab.seeds] for rate in TRIED}
+        for norm in NAMES
+    }
+    needed = {
+        norm: {rate: [reached(EVERY, c, GOAL) for c in found] for rate, found in rates.items()}
+        for norm, rates in curves.items()
+    }
+    best = {norm: min(RATES, key=lambda rate: np.mean(needed[norm][rate])) for norm in NAMES}
+    with_norm, without = (needed[norm][best[norm]] for norm in NAMES)
     ratio = np.max(np.divide(with_norm, without))
     ends = {norm: np.mean([c[-1] for c in curves[norm][best[norm]]]) for norm in best}
     criteria = [
@@ -49,10 +50,10 @@ def run(lab: Lab) -> Outcome:
         ),
     ]
     conclusion = (
-        f"With batch norm the net reaches {GOAL:.0f} % after {span(with_norm)} steps, without it after "
-        f"{span(without)}; after {steps} steps they stand at {ends['batch']:.1f} and {ends['none']:.1f} %."
+        f"Steps to {GOAL:.0f} %: {span(with_norm)} with batch norm, {span(without)} without; after {steps} steps the nets "
+        f"stand at {ends['batch']:.1f} and {ends['none']:.1f} %."
     )
-    return Outcome(conclusion, criteria, [_table(curves)], [_picture(curves, best, steps)])
+    return Outcome(conclusion, criteria, [_table(curves, needed)], [_picture(curves, best, steps)])
 
 
 def _curve(lab: Lab, norm: str, rate: float, steps: int, seed: int) -> np.ndarray:
@@ -64,12 +65,12 @@ def _curve(lab: Lab, norm: str, rate: float, steps: int, seed: int) -> np.ndarra
     return accuracies
 
 
-def _table(curves: dict) -> Table:
+def _table(curves: dict, needed: dict) -> Table:
     rows = [
         [
-            {"batch": "batch norm", "none": "no norm"}[norm],
+            NAMES[norm],
             f"{rate:g}",
-            span([reached(EVERY, c, GOAL) for c in found]),
+            span(needed[norm][rate]),
             float(np.mean([c[-1] for c in found])),
         ]
         for norm, rates in curves.items()
@@ -84,7 +85,7 @@ def _picture(curves: dict, best: dict, steps: int) -> Lines:
     x = np.arange(0, steps + 1, EVERY)
     series = [
         Series(f"{name}, learning rate {best[norm]:g}", x, np.array(curves[norm][best[norm]]))
-        for norm, name in (("batch", "batch norm"), ("none", "no norm"))
+        for norm, name in NAMES.items()
     ]
     return Lines(
         "Sigmoid net with and without batch norm",
