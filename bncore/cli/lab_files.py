@@ -77,8 +77,7 @@ class LabFiles:
             self._text(path, page(reports, pictures=drawn, planned=planned))
             return [path]
         numbers = self.folder / f"{STEM}.json"  # first: pictures can be drawn again
-        found = {"planned": planned, "experiments": [report.to_dict() for report in reports]}
-        self._text(numbers, json.dumps(plain(found), indent=1, allow_nan=False) + "\n")
+        self._text(numbers, _lines(reports, planned))
         self._text(self.page, page(reports, pictures=drawn, planned=planned))
         if drawn:
             self._pictures(reports, self.folder)
@@ -95,6 +94,12 @@ class LabFiles:
             for number, picture in enumerate(report.outcome.pictures, 1):
                 with atomic_path(folder / f"{report.name}-{number}.png", self.force) as temporary:
                     save(picture, temporary)
+
+
+def _lines(reports: Sequence[Report], planned: int) -> str:
+    """The object as JSON, a line for each experiment."""
+    found = [json.dumps(plain(report.to_dict()), allow_nan=False) for report in reports]
+    return f'{{"planned": {planned}, "experiments": [\n' + ",\n".join(found) + "\n]}\n"
 
 
 def _free(folder: Path) -> Path:
