@@ -30,7 +30,10 @@ th, td { padding: 0.2rem 0.7rem 0.2rem 0; text-align: left; border-bottom: 1px s
 ul.criteria { list-style: none; padding: 0; } ul.criteria li { padding-left: 1.6rem; text-indent: -1.6rem; }
 .mark { display: inline-block; width: 1.6rem; text-indent: 0; font-weight: 700; }
 li.failed { color: #a33c00; font-weight: 600; }
-@media print { h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
+@media print {
+  h2, h2 + p { break-after: avoid; } figure, table { break-inside: avoid; }
+  .wide { overflow: visible; } table.data td { white-space: normal; }
+}
 """
 
 
