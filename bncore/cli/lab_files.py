@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,15 +74,22 @@ class LabFiles:
 
         drawn = find_spec("matplotlib") is not None
         if self.folder is None:
-            path = _free(self.page.parent)  # another run may have taken the name meanwhile
-            self._text(path, page(reports, pictures=drawn, planned=planned))
-            return [path]
+            return [self._beside_others(page(reports, pictures=drawn, planned=planned))]
         numbers = self.folder / f"{STEM}.json"  # first: pictures can be drawn again
         self._text(numbers, _lines(reports, planned))
         self._text(self.page, page(reports, pictures=drawn, planned=planned))
         if drawn:
             self._pictures(reports, self.folder)
         return [self.page, numbers]
+
+    def _beside_others(self, content: str) -> Path:
+        """Under a name that is free now: another run may have taken the one that was free, and may take the next."""
+        assert self.page is not None
+        while True:
+            path = _free(self.page.parent)
+            with suppress(FileExistsError):
+                self._text(path, content)
+                return path
 
     def _text(self, path: Path, content: str) -> None:
         with atomic_path(path, self.force) as temporary:

@@ -117,6 +117,26 @@ def test_a_name_taken_during_the_run_is_left_alone(
 
 
 @pytest.mark.usefixtures("toys")
+def test_two_runs_that_end_at_once_take_two_names(
+    call: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name that was free when the page was begun is not any more when it is done."""
+    from bncore.cli import lab_files
+
+    write = lab_files.LabFiles._text
+
+    def late(self: lab_files.LabFiles, path: Path, content: str) -> None:
+        if path.name == "bncore-lab.html":
+            path.write_text("the other's")
+        write(self, path, content)
+
+    monkeypatch.setattr(lab_files.LabFiles, "_text", late)
+    assert call("lab", "all", "--quiet").code == 1
+    assert names(folder) == {"bncore-lab.html", "bncore-lab-2.html"}
+    assert (folder / "bncore-lab.html").read_text() == "the other's"
+
+
+@pytest.mark.usefixtures("toys")
 def test_a_folder_gets_page_numbers_and_pictures(call: Command, folder: Path) -> None:
     pytest.importorskip("matplotlib")
     done = call("lab", "toy-good", "--out", "made", "--quiet")
