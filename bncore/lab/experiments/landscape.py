@@ -85,7 +85,7 @@ def _walk(
 
 
 def _along_step(net: Layer, rate: float, x: np.ndarray, y: np.ndarray) -> tuple[float, ...]:
-    """Range of the loss, largest change of the gradient, and the gradient's norm at the start."""
+    """Range of the loss, largest change of the gradient, its norm at the start; infinite where training diverged."""
     probe = net.copy().train()  # so that the net's running statistics see nothing of it
     start = probe.parameters_flat.copy()
     loss, gradient = _loss_and_gradient(probe, x, y)
@@ -95,7 +95,8 @@ def _along_step(net: Layer, rate: float, x: np.ndarray, y: np.ndarray) -> tuple[
         loss, there = _loss_and_gradient(probe, x, y)
         losses.append(loss)
         changes.append(np.linalg.norm(there - gradient))
-    return float(np.ptp(losses)), float(np.max(changes)), float(np.linalg.norm(gradient))
+    found = (np.ptp(losses), np.max(changes), np.linalg.norm(gradient))
+    return tuple(float(value) if np.isfinite(value) else np.inf for value in found)
 
 
 def _loss_and_gradient(net: Layer, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
@@ -106,7 +107,7 @@ def _loss_and_gradient(net: Layer, x: np.ndarray, y: np.ndarray) -> tuple[float,
 
 def _times(ratios: dict, init: str, measure: int) -> str:
     every = np.concatenate([ratios[init, rate][:, measure] for rate in RATES])
-    low, high = (f"{value:.2g}" for value in (every.min(), every.max()))
+    low, high = (f"{v:.2g}".replace("inf", "∞") for v in (every.min(), every.max()))
     return f"{low} to {high} times" if low != high else f"{low} times"
 
 

@@ -19,7 +19,7 @@ from ..training import Run
 QUESTION = "Can a net with norms learn from one example at a time?"
 SETTING = (
     "Digits, 3 hidden layers of 100 ReLU units, weights uniform after Kaiming, 3000 steps of one example each, SGD "
-    "without momentum at rate 0.003, the same for all norms; renorm averages with momentum 0.01 (its default) or 0.001. "
+    "without momentum at rate 0.002, the same for all norms; renorm averages with momentum 0.01 (its default) or 0.001. "
     "Frozen: batch norm whose statistics are measured once, before training, on the training images (no labels), layer "
     "by layer. Accuracy: mean of the last 8 measurements, every 100 steps."
 )
@@ -83,7 +83,7 @@ def _trained(lab: Lab, one: Contender, seed: int) -> tuple[np.ndarray, tuple[flo
         recalibrate(net, lab.digits.x_train)
         for norm in _norms(net):
             norm.frozen = True
-    run = Run(net, lab.digits, lr=0.003, steps=STEPS, seed=seed, batch_size=1)
+    run = Run(net, lab.digits, lr=0.002, steps=STEPS, seed=seed, batch_size=1)
     accuracies = run.curve(EVERY)[1]
     running = _deviation(net)
     recalibrate(net, lab.digits.x_train)
@@ -111,7 +111,7 @@ def _of_one(lab: Lab) -> np.ndarray:
 
 def _refusal(lab: Lab) -> str:
     try:
-        Run(_net("batch", {}, 0), lab.digits, lr=0.003, steps=1, seed=0, batch_size=1).go()
+        Run(_net("batch", {}, 0), lab.digits, lr=0.002, steps=1, seed=0, batch_size=1).go()
     except ValueError as error:
         return str(error)
     return ""
