@@ -17,7 +17,6 @@ __all__ = [
     "Table",
     "at_least",
     "at_most",
-    "below",
     "equal",
     "span",
 ]
@@ -25,7 +24,6 @@ __all__ = [
 _RELATIONS = {
     "≤": lambda figure, bound: figure <= bound,
     "≥": lambda figure, bound: figure >= bound,
-    "<": lambda figure, bound: figure < bound,
     "=": lambda figure, bound: figure == bound,
 }
 
@@ -40,7 +38,7 @@ class Criterion:
         What the figure is; where there are several seeds, the worst of them or their mean, as it says.
     figure : float
         Measured. NaN (nothing was measured) fails.
-    relation : one of "≤", "≥", "<", "="
+    relation : one of "≤", "≥", "="
     bound : float
     unit : str
         Of figure and bound, empty for pure numbers.
@@ -66,18 +64,17 @@ class Criterion:
 
 
 def at_most(text: str, figure: float, bound: float, unit: str = "") -> Criterion:
+    """The figure must not be above the bound."""
     return Criterion(text, float(figure), "≤", float(bound), unit)
 
 
 def at_least(text: str, figure: float, bound: float, unit: str = "") -> Criterion:
+    """The figure must not be below the bound."""
     return Criterion(text, float(figure), "≥", float(bound), unit)
 
 
-def below(text: str, figure: float, bound: float, unit: str = "") -> Criterion:
-    return Criterion(text, float(figure), "<", float(bound), unit)
-
-
 def equal(text: str, figure: float, bound: float, unit: str = "") -> Criterion:
+    """The figure must be the bound, to the bit."""
     return Criterion(text, float(figure), "=", float(bound), unit)
 
 
@@ -172,6 +169,12 @@ class Report:
     quick: bool
     seconds: float
     environment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def conditions(self) -> str:
+        """The setting, with this run's seeds and time."""
+        seeds = ", ".join(map(str, self.seeds))
+        return f"Setting: {self.setting} Seeds {seeds}; {self.seconds:.1f} s."
 
     @property
     def passed(self) -> bool:

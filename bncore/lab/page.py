@@ -110,14 +110,10 @@ def _section(report: Report, pictures: bool) -> str:
         *([_figure(picture) for picture in outcome.pictures] if pictures else ()),
         *[_table(table) for table in outcome.tables],
         *[f"<p>{html.escape(remark)}</p>" for remark in outcome.remarks],
-        f'<p class="quiet">Setting: {html.escape(report.setting)} {_ran(report)}</p>',
+        f'<p class="quiet">{html.escape(report.conditions)}</p>',
         "</section>",
     ]
     return "\n".join(parts)
-
-
-def _ran(report: Report) -> str:
-    return f"Seeds {', '.join(map(str, report.seeds))}; {report.seconds:.1f} s."
 
 
 def _criterion(criterion: Criterion) -> str:

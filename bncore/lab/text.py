@@ -25,8 +25,7 @@ def text(report: Report) -> str:
     for part in outcome.tables:
         lines += [f"  {part.title}", table([list(part.columns), *part.cells()], indent="    ")]
     lines += [_wrapped(remark) for remark in outcome.remarks]
-    seeds = ", ".join(map(str, report.seeds))
-    lines.append(_wrapped(f"Setting: {report.setting} Seeds {seeds}; {report.seconds:.1f} s."))
+    lines.append(_wrapped(report.conditions))
     return "\n".join(lines) + "\n"
 
 

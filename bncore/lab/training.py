@@ -105,9 +105,16 @@ class Run:
                 return step
         return math.inf
 
-    def accuracy(self) -> float:
-        """Percent right of the test samples."""
-        return 100 * evaluate(self.net, self.data.x_test, self.data.y_test)["accuracy"]
+    def accuracy(self, method: str = "ema") -> float:
+        """Percent right of the test samples, by the statistics that this method of `recalibrate` gives on the training samples.
+
+        "ema": the running ones. Others are given to a copy, so that training goes on with its own.
+        """
+        net = self.net
+        if method != "ema":
+            net = net.copy()
+            recalibrate(net, self.data.x_train, method)
+        return 100 * evaluate(net, self.data.x_test, self.data.y_test)["accuracy"]
 
     def curve(self, every: int) -> tuple[Array, Array]:
         """The whole run; steps and the test accuracy at each, every so many steps, the start included."""
@@ -116,9 +123,7 @@ class Run:
 
     def ends(self, last: int, every: int) -> tuple[float, float, float]:
         """The whole run: where it `settled`, its last accuracy, and that with statistics of all training samples."""
-        found = self.settled(last, every), self.accuracy()
-        recalibrate(self.net, self.data.x_train)
-        return (*found, self.accuracy())
+        return self.settled(last, every), self.accuracy(), self.accuracy("sequential")
 
     def settled(self, last: int, every: int) -> float:
         """The whole run; mean of the last so many test accuracies, taken every so many steps.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bncore import lab
-from bncore.lab.outcome import Table, at_least, at_most, below, equal, number, span
+from bncore.lab.outcome import Table, at_least, at_most, equal, number, span
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,6 @@ from bncore.lab.outcome import Table, at_least, at_most, below, equal, number, s
         (at_least("a", 1.99, 2), False),
         (at_most("a", 2, 2), True),
         (at_most("a", 2.01, 2), False),
-        (below("a", 2, 2), False),
-        (below("a", 1.99, 2), True),
         (equal("a", 0, 0), True),
         (equal("a", 1e-300, 0), False),
         (at_least("a", math.inf, 10), True),
@@ -32,7 +30,7 @@ def test_a_criterion_is_met_or_not(criterion, met):
     assert criterion.to_dict()["passed"] is met
 
 
-@pytest.mark.parametrize("make", [at_least, at_most, below, equal])
+@pytest.mark.parametrize("make", [at_least, at_most, equal])
 def test_nothing_measured_is_not_met(make):
     assert not make("a", math.nan, 0).passed
 

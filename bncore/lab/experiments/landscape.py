@@ -14,10 +14,10 @@ from ..training import Run
 
 QUESTION = "Does batch norm smooth the loss?"
 SETTING = (
-    "Digits, 8 hidden layers of 64 ReLU units, weights from He's N(0, 2/fan-in), in the table also PyTorch's default, batches of 60, SGD without momentum at "
-    "rates 0.05 and 0.2, 200 steps. At every fifth, on a batch of its own, steps of 1/2, 1, 2 and 4 times the learning rate "
-    "along the negative gradient: the range of the loss over start and steps, and the largest distance of the gradient there from that at the "
-    "start. Medians over a run."
+    "Digits, 8 hidden layers of 64 ReLU units, weights from He's N(0, 2/fan-in), in the table also PyTorch's default, "
+    "batches of 60, SGD without momentum at rates 0.05 and 0.2, 200 steps. At every fifth, on a batch of its own, steps of "
+    "1/2, 1, 2 and 4 times the learning rate along the negative gradient: the range of the loss over start and steps, and "
+    "the largest distance of the gradient there from that at the start. Medians over a run."
 )
 
 RATES = (0.05, 0.2)
@@ -29,10 +29,9 @@ MEASURES = ("range of the loss", "change of the gradient", "norm of the gradient
 
 
 def run(lab: Lab) -> Outcome:
-    steps = STEPS
     lab.plan(len(INITS), len(RATES), len(NORMS))
     found = {
-        (init, rate, norm): [_walk(lab, init, rate, norm, steps, seed) for seed in lab.seeds]
+        (init, rate, norm): [_walk(lab, init, rate, norm, seed) for seed in lab.seeds]
         for init in INITS
         for rate in RATES
         for norm in NORMS
@@ -54,29 +53,30 @@ def run(lab: Lab) -> Outcome:
         f"Along the steps of training the loss without norms ranges over {_times(ratios, 'he_normal', 0)} as much as with "
         f"batch norm, and the gradient changes {_times(ratios, 'he_normal', 1)} as much."
     )
+    tables, remarks = [_table(medians, accuracies)], _remarks(curves, accuracies, ratios)
+    return Outcome(conclusion, criteria, tables, [_picture(curves, i) for i in (0, 1)], remarks)  # fmt: skip
+
+
+def _remarks(curves: dict, accuracies: dict, ratios: dict) -> list[str]:
     first = {(i, r): curves[i, r, "none"][:, 0] / curves[i, r, "batch"][:, 0] for i, r in ratios}
     default = np.mean([accuracies["kaiming_uniform", rate, "none"] for rate in RATES])
     flat = max(ratios["kaiming_uniform", rate][:, 0].max() for rate in RATES) < 1
-    remarks = [
+    return [
         f"At the very first step, before any training, it is {_times(first, 'he_normal', 0)} as much for the loss; and part of "
         f"the change of the gradient is its size, without norms {_times(ratios, 'he_normal', 2)} that with them.",
         f"{'It depends on the initial weights. ' if flat else ''}With PyTorch's default a ReLU layer passes on a sixth of the mean square it "
         f"receives, and without norms the loss ranges over {_times(ratios, 'kaiming_uniform', 0)} as much as with them. "
-        f"{'Flatness alone is no merit: that' if flat and default < 20 else 'That'} net has {default:.0f} % right after {steps} steps, 10 % being chance.",
+        f"{'Flatness alone is no merit: that' if flat and default < 20 else 'That'} net has {default:.0f} % right after {STEPS} steps, 10 % being chance.",
     ]
-    tables = [_table(medians, accuracies)]
-    return Outcome(conclusion, criteria, tables, [_picture(curves, i, steps) for i in (0, 1)], remarks)  # fmt: skip
 
 
-def _walk(
-    lab: Lab, init: str, rate: float, norm: str, steps: int, seed: int
-) -> tuple[np.ndarray, float]:
+def _walk(lab: Lab, init: str, rate: float, norm: str, seed: int) -> tuple[np.ndarray, float]:
     """The three measures at every fifth step of a run, (points, 3), and its accuracy at the end."""
     net = nets.mlp(64, 10, (64,) * 8, norm=norm, standardize=False, init=init, rng=seed)
-    training = Run(net, lab.digits, lr=rate, steps=steps, seed=seed)
+    training = Run(net, lab.digits, lr=rate, steps=STEPS, seed=seed)
     rng, data = np.random.default_rng(seed), lab.digits
     points = []
-    for _ in range(0, steps, EVERY):
+    for _ in range(0, STEPS, EVERY):
         batch = rng.choice(len(data.x_train), 60, replace=False)
         points.append(_along_step(net, rate, data.x_train[batch], data.y_train[batch]))
         training.go(EVERY)
@@ -121,9 +121,9 @@ def _table(medians: dict, accuracies: dict) -> Table:
     return Table("Medians over a run, means over seeds", columns, rows)
 
 
-def _picture(curves: dict, measure: int, steps: int) -> Lines:
+def _picture(curves: dict, measure: int) -> Lines:
     series = [
-        Series(f"{name}, rate {rate:g}", np.arange(0, steps, EVERY), curves["he_normal", rate, norm][:, :, measure])
+        Series(f"{name}, rate {rate:g}", np.arange(0, STEPS, EVERY), curves["he_normal", rate, norm][:, :, measure])
         for norm, name in NORMS.items()
         for rate in RATES
     ]  # fmt: skip

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ... import nets
-from ...statistics import recalibrate
-from ...training import evaluate
 from ..context import Lab
 from ..digits import ACCURACY
 from ..outcome import Criterion, Outcome, Table, at_least, at_most
@@ -56,16 +54,9 @@ def _accuracies(lab: Lab, momentum: float, seed: int) -> np.ndarray:
     rows = []
     for steps in np.diff(STOPS, prepend=0):
         training.go(int(steps))
-        rows.append([_with_statistics(training, method) for method in METHODS])
+        rows.append([training.accuracy(method) for method in METHODS])
     lab.done()
     return np.array(rows)
-
-
-def _with_statistics(training: Run, method: str) -> float:
-    """Test accuracy of a copy, so that training goes on with its own averages."""
-    net, data = training.net.copy(), training.data
-    recalibrate(net, data.x_train, method)
-    return 100 * evaluate(net, data.x_test, data.y_test)["accuracy"]
 
 
 def _criteria(found: dict, gaps: dict) -> list[Criterion]:
